@@ -1,0 +1,1 @@
+"""The words everyone uses: units, number formats and errors."""

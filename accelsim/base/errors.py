@@ -1,0 +1,54 @@
+"""What can go wrong, in one small tree.
+
+::
+
+    AccelsimError
+    ├── InputError          what a person wrote is wrong: exit status 2
+    │   ├── ConfigError     a device, energy or study file, or an override of one
+    │   ├── WorkloadError   a workload file, name or parameter
+    │   └── MappingError    this workload does not go on this device
+    └── LimitViolation      a limit that the user asserted does not hold: exit status 1
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AccelsimError(Exception):
+    """The root of all errors that accelsim raises on purpose."""
+
+
+class InputError(AccelsimError):
+    """Wrong input; ``problems`` has one line for each thing that is wrong."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class ConfigError(InputError):
+    """A device, energy or study file is wrong, or a value that overrides one."""
+
+
+class WorkloadError(InputError):
+    """A workload's file, name or parameter is wrong."""
+
+
+class MappingError(InputError):
+    """A workload cannot run on a device."""
+
+
+class LimitViolation(AccelsimError):
+    """A limit that the user asserted does not hold."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the known word nearest to ``word``, or ``""``.
+
+    >>> nearest("bandwith", ["bandwidth", "capacity"])
+    "; did you mean 'bandwidth'?"
+    """
+    matches = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {matches[0]!r}?" if matches else ""

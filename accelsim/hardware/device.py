@@ -1,0 +1,309 @@
+"""A device: cores of matrix and vector units, a memory hierarchy, links, power, all from one file.
+
+Every class here is a section of a device file; a field's name carries its unit and is the file's key.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from accelsim.base.dtypes import DTYPES
+from accelsim.base.errors import nearest
+
+MAX_DIMENSION = 2**40
+
+
+def _whole(value: object) -> object:
+    """Let ``8e9`` stand for a whole number; anything else is judged by pydantic."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _known_dtype(name: str) -> str:
+    if name not in DTYPES:
+        raise ValueError(f"unknown number format{nearest(name, DTYPES)}; want one of {', '.join(DTYPES)}")
+    return name
+
+
+Count = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=MAX_DIMENSION, strict=True)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+Fraction01 = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False, strict=True)]
+DTypeName = Annotated[str, AfterValidator(_known_dtype)]
+Role = Literal["activation", "weight", "partial_sum"]
+Rates = dict[DTypeName, Positive]
+
+
+class Part(BaseModel):
+    """A section of a device file: complete when made, never changed, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str = Field(min_length=1)
+    """Where the numbers come from; ``ASSUMED: ...`` where nothing is published."""
+
+
+class SystolicArray(Part):
+    """A grid of multiply-accumulate cells with one operand held still in it."""
+
+    kind: Literal["systolic_array"]
+    rows: Count
+    cols: Count
+    dataflow: Literal["ws", "os", "is"] = "ws"
+    """Which operand is stationary: weights, outputs or inputs."""
+    freq_hz: Positive
+    macs_per_cycle_per_cell: Rates
+    stationary_double_buffered: bool = True
+    """The next fold's stationary tile shifts in while this one streams."""
+    energy_pj_per_mac: dict[DTypeName, Positive] = {}
+    """Overrides the energy table's multiply + add, where a source gives it."""
+    register_pj_per_bit: NonNegative | None = None
+    """Moving one bit through a cell's pipeline register; default: the energy table's ``pipeline_register``."""
+
+    def macs_per_cycle(self, dtype: str) -> float:
+        """Peak rate of one core; 0 for a format that it lacks."""
+        return self.rows * self.cols * self.macs_per_cycle_per_cell.get(dtype, 0.0)
+
+
+class TensorCores(Part):
+    """The tensor cores of one GPU core (streaming multiprocessor), fed by thread-block tiles."""
+
+    kind: Literal["tensor_core"]
+    freq_hz: Positive
+    macs_per_cycle_per_core: Rates
+    """Dense multiply-accumulates of one core in a cycle."""
+    tiles: Annotated[tuple[tuple[Count, Count, Count], ...], Field(min_length=1)]
+    """Thread-block tiles (m, n, k) that its library has."""
+    energy_pj_per_mac: dict[DTypeName, Positive] = {}
+    register_pj_per_bit: NonNegative | None = None
+
+    def macs_per_cycle(self, dtype: str) -> float:
+        """Peak rate of one core; 0 for a format that it lacks."""
+        return self.macs_per_cycle_per_core.get(dtype, 0.0)
+
+
+MatrixUnit = Annotated[SystolicArray | TensorCores, Field(discriminator="kind")]
+
+
+class VectorUnit(Part):
+    """SIMD lanes of one core: elementwise work, and matrix products where it can multiply-accumulate."""
+
+    freq_hz: Positive
+    ops_per_cycle: Rates
+    """Elementary operations (add, multiply, compare) of one core in a cycle, by format."""
+    special_per_cycle: Positive
+    """Exponentials, divisions, roots of one core in a cycle."""
+    macs_per_cycle_per_core: Rates = {}
+    """Fused multiply-accumulates of one core in a cycle; empty where it computes no matrix products."""
+    tiles: tuple[tuple[Count, Count, Count], ...] = ((64, 64, 16),)
+    """Register- and cache-blocked tiles (m, n, k) of a matrix product on one core."""
+    energy_pj_per_mac: dict[DTypeName, Positive] = {}
+    register_pj_per_bit: NonNegative | None = None
+
+    def macs_per_cycle(self, dtype: str) -> float:
+        """Peak rate of one core; 0 for a format that it lacks."""
+        return self.macs_per_cycle_per_core.get(dtype, 0.0)
+
+    def rate(self, dtype: str) -> float:
+        """Elementary operations a cycle; a format that is not listed is computed in the next wider one that is.
+
+        0 where there is none.
+        """
+        if dtype in self.ops_per_cycle:
+            return self.ops_per_cycle[dtype]
+        wanted = DTYPES[dtype]
+        wider = [
+            (DTYPES[name].bits, rate)
+            for name, rate in self.ops_per_cycle.items()
+            if DTYPES[name].bits >= wanted.bits and (DTYPES[name].kind == wanted.kind or wanted.kind == "int")
+        ]
+        return min(wider)[1] if wider else 0.0
+
+
+class Core(Part):
+    """What is there ``count`` times."""
+
+    count: Count
+    gang: bool
+    """True: one op is spread over all cores in use (CPU, GPU); false: an op runs on one core."""
+    matrix: MatrixUnit | None = None
+    vector: VectorUnit
+
+
+class Memory(Part):
+    """One level of the hierarchy. ``scope = "core"``: every core has its own, with this capacity and bandwidth."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    kind: Literal["sram", "dram"]
+    scope: Literal["core", "device"] = "device"
+    capacity_bytes: Count
+    bandwidth_bytes_per_s: Positive
+    write_bandwidth_bytes_per_s: Positive | None = None
+    """A write port of its own; absent: reads and writes share ``bandwidth_bytes_per_s``."""
+    holds: tuple[Role, ...] = ("activation", "weight", "partial_sum")
+    double_buffered: bool = True
+    """Half of it takes what comes next while the other half is used."""
+    keeps_between_steps: bool = False
+    """Weights that fit stay in it from one step to the next."""
+    access_bits: Count = 64
+    """Width of one access; sets an SRAM's energy."""
+    dram_type: str | None = None
+    """``ddr3``, ``ddr4``, ``lpddr4``, ``gddr6``, ``hbm2``, ...: sets a DRAM's energy."""
+    energy_pj_per_bit: Positive | None = None
+    """Overrides the energy table."""
+
+    @property
+    def write_rate(self) -> float:
+        """Bandwidth of writes [bytes/s]."""
+        return self.write_bandwidth_bytes_per_s or self.bandwidth_bytes_per_s
+
+
+class Link(Part):
+    """A connection to the outside."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    bandwidth_bytes_per_s: Positive
+    latency_s: NonNegative
+    energy_pj_per_bit: NonNegative
+
+
+class Host(Part):
+    """The computer that a device hangs on: it runs the ops that the device lacks."""
+
+    device: Annotated[str, Field(min_length=1)]
+    """The name of its device file."""
+    link: Link
+
+
+class Power(Part):
+    """Power limit and what flows anyway."""
+
+    tdp_w: Positive | None = None
+    """Absent: not published, no limit is applied and the result says so."""
+    static_w: NonNegative
+    """Leakage, clocks and idle DRAM: what flows when nothing is computed [W]."""
+    min_clock_fraction: Fraction01 = 0.4
+    """Lowest clock over nominal clock that a power limit can reach."""
+    min_voltage_fraction: Fraction01 = 0.7
+    """Voltage at that clock over nominal voltage; linear between."""
+
+    @model_validator(mode="after")
+    def _static_below_tdp(self) -> Self:
+        if self.tdp_w is not None and self.static_w >= self.tdp_w:
+            raise ValueError(f"static_w: want less than tdp_w = {self.tdp_w:g}, got {self.static_w:g}")
+        return self
+
+
+class Limits(Part):
+    """What it can run; an absent list is no limit."""
+
+    ops: tuple[str, ...] | None = None
+    """Kinds of op that it runs; others go to the host."""
+    functions: tuple[str, ...] | None = None
+    """Elementwise functions that it runs."""
+
+
+class Calibration(Part):
+    """The few factors that are fitted or measured rather than known."""
+
+    launch_overhead_s: NonNegative = 0.0
+    """From one op's end to the next one's start."""
+    dram_efficiency: Fraction01 = 1.0
+    """Share of the nominal DRAM bandwidth that a long stream reaches."""
+    compute_efficiency: Fraction01 = 1.0
+    """Share of the peak rate that a matrix unit reaches on whole tiles."""
+
+
+class Device(Part):
+    """A whole accelerator, GPU or CPU."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    description: str
+    process_nm: Positive
+    default_dtype: DTypeName
+    autocast: dict[DTypeName, DTypeName] = {}
+    """Formats that it lacks and what its compiler turns them into."""
+    fuses_epilogue: bool = True
+    """Elementwise ops after a matrix product are applied before its result is written."""
+    prefetches_weights: bool = False
+    """The next op's weights are fetched while an op computes."""
+    core: Core
+    memory: Annotated[tuple[Memory, ...], Field(min_length=1)]
+    """Nearest to the compute units first, DRAM last."""
+    host: Host | None = None
+    power: Power
+    limits: Limits | None = None
+    calibration: Calibration | None = None
+    energy_node: str = ""
+    """Energy table; empty: the one of ``process_nm``."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        problems = []
+        names = [m.name for m in self.memory]
+        problems += [f"memory {n!r}: stands twice" for n in sorted({n for n in names if names.count(n) > 1})]
+        if not self.path("weight"):
+            problems.append("memory: want at least one that holds 'weight'")
+        if not self.path("activation"):
+            problems.append("memory: want at least one that holds 'activation'")
+        if not self.computes(self.default_dtype):
+            problems.append(
+                f"default_dtype: no unit of core computes {self.default_dtype!r}; "
+                f"want one of {', '.join(self.dtypes) or 'none'}"
+            )
+        for lacking, instead in self.autocast.items():
+            if not self.computes(instead):
+                problems.append(f"autocast.{lacking}: no unit of core computes {instead!r}")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def path(self, role: Role) -> tuple[Memory, ...]:
+        """The memories that an operand of this role passes through, nearest first."""
+        return tuple(m for m in self.memory if role in m.holds)
+
+    def computes(self, dtype: str) -> bool:
+        """Whether a unit multiplies in this format."""
+        return self.peak_macs_per_cycle(dtype) > 0
+
+    def peak_macs_per_cycle(self, dtype: str) -> float:
+        """Peak rate of one core's faster unit [MAC/cycle]."""
+        matrix = self.core.matrix.macs_per_cycle(dtype) if self.core.matrix else 0.0
+        return matrix or self.core.vector.macs_per_cycle(dtype)
+
+    def peak_macs_per_s(self, dtype: str, cores: int | None = None) -> float:
+        """Nominal peak of ``cores`` cores (all, unless said) [MAC/s]."""
+        matrix = self.core.matrix
+        freq_hz = matrix.freq_hz if matrix and matrix.macs_per_cycle(dtype) else self.core.vector.freq_hz
+        return self.peak_macs_per_cycle(dtype) * freq_hz * (cores or self.core.count)
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """Formats that a unit multiplies in, widest first."""
+        names = {*self.core.vector.macs_per_cycle_per_core}
+        if isinstance(self.core.matrix, SystolicArray):
+            names |= {*self.core.matrix.macs_per_cycle_per_cell}
+        elif isinstance(self.core.matrix, TensorCores):
+            names |= {*self.core.matrix.macs_per_cycle_per_core}
+        return tuple(name for name in DTYPES if name in names)
+
+    @property
+    def dram(self) -> Memory | None:
+        """The outermost memory, where it is a DRAM."""
+        return self.memory[-1] if self.memory[-1].kind == "dram" else None
+
+    def memory_named(self, name: str) -> Memory:
+        """The memory of that name."""
+        return next(m for m in self.memory if m.name == name)
+
+    def voltage_scale(self, clock_fraction: float) -> float:
+        """``V / V_nominal`` at a fraction of the nominal clock: linear above the lowest clock.
+
+        ASSUMED shape; Horowitz, ISSCC 2014: energy goes with the square of the voltage.
+        """
+        low, v_low = self.power.min_clock_fraction, self.power.min_voltage_fraction
+        if clock_fraction >= 1 or math.isclose(low, 1.0):
+            return 1.0
+        return v_low + (1 - v_low) * (max(clock_fraction, low) - low) / (1 - low)

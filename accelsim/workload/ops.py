@@ -1,0 +1,336 @@
+"""Ops: shapes that know their counts, and nothing of hardware."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import ClassVar, Literal, Self
+
+from accelsim.base.dtypes import size_bytes
+from accelsim.base.errors import WorkloadError
+
+Role = Literal["weight", "activation"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor:
+    """A named block of numbers."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "fp32"
+    role: Role = "activation"
+
+    def __post_init__(self) -> None:
+        if any(dim < 1 for dim in self.shape):
+            raise WorkloadError(f"tensor {self.name}: want every dimension >= 1, got shape {self.shape}")
+
+    @property
+    def elements(self) -> int:
+        """Numbers in it."""
+        return prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """Memory that it occupies [bytes]."""
+        return size_bytes(self.elements, self.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Elementary:
+    """Elementary operations outside multiply-accumulates, as counts or per element."""
+
+    add: int = 0
+    """Additions, subtractions, comparisons and selections."""
+    mul: int = 0
+    special: int = 0
+    """Exponentials, divisions, roots and their like."""
+
+    def __add__(self, other: Elementary) -> Elementary:
+        return Elementary(self.add + other.add, self.mul + other.mul, self.special + other.special)
+
+    def __mul__(self, times: int) -> Elementary:
+        return Elementary(self.add * times, self.mul * times, self.special * times)
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.add + self.mul + self.special
+
+
+FUNCTIONS: dict[str, Elementary] = {
+    "identity": Elementary(),
+    "add": Elementary(add=1),
+    "sub": Elementary(add=1),
+    "mul": Elementary(mul=1),
+    "div": Elementary(special=1),
+    "affine": Elementary(add=1, mul=1),
+    "relu": Elementary(add=1),
+    "clip": Elementary(add=2),
+    "leaky_relu": Elementary(add=1, mul=1),
+    "max": Elementary(add=1),
+    "min": Elementary(add=1),
+    "abs": Elementary(add=1),
+    "neg": Elementary(add=1),
+    "compare": Elementary(add=1),
+    "select": Elementary(add=1),
+    "exp": Elementary(special=1),
+    "log": Elementary(special=1),
+    "sqrt": Elementary(special=1),
+    "reciprocal": Elementary(special=1),
+    "pow": Elementary(mul=1, special=2),
+    "erf": Elementary(special=1),
+    "tanh": Elementary(special=1),
+    "sigmoid": Elementary(add=1, special=2),
+    "hard_sigmoid": Elementary(add=3, mul=1),
+    "silu": Elementary(add=1, mul=1, special=2),
+    "gelu": Elementary(add=1, mul=3, special=1),
+}
+"""What one element of an elementwise function costs (GELU as ``x/2 * (1 + erf(x / sqrt 2))``)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Op:
+    """One step of a workload; ``inputs`` and ``outputs`` are the tensors that it touches.
+
+    ``epilogue`` holds elementwise ops that were fused into it: they work on its result before that is written,
+    and their further operands stand at the end of ``inputs``.
+    """
+
+    kind: ClassVar[str]
+    name: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    epilogue: tuple[Elementwise, ...] = ()
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates."""
+        return 0
+
+    @property
+    def own_elementary(self) -> Elementary:
+        """Elementary operations of the op itself, its epilogue apart."""
+        return Elementary()
+
+    @property
+    def elementary(self) -> Elementary:
+        """Elementary operations, its epilogue's included."""
+        total = self.own_elementary
+        for fused in self.epilogue:
+            total = total + fused.own_elementary
+        return total
+
+    @property
+    def passes(self) -> int:
+        """How often its input has to be gone through, because a result depends on all of a row."""
+        return 1
+
+    @property
+    def dtype(self) -> str:
+        """The format it computes in: that of its first input."""
+        return self.inputs[0].dtype if self.inputs else self.outputs[0].dtype
+
+    @property
+    def weights(self) -> tuple[Tensor, ...]:
+        """Inputs that are weights."""
+        return tuple(t for t in self.inputs if t.role == "weight")
+
+    @property
+    def activations(self) -> tuple[Tensor, ...]:
+        """Inputs that are not weights."""
+        return tuple(t for t in self.inputs if t.role != "weight")
+
+    @property
+    def functions(self) -> frozenset[str]:
+        """Elementwise functions that a device must have to run it."""
+        return frozenset(fused.function for fused in self.epilogue)
+
+    def with_tensors(self, rename: dict[str, Tensor]) -> Self:
+        """Return the op with tensors replaced, by name, wherever it (or its epilogue) touches them."""
+        return replace(
+            self,
+            inputs=tuple(rename.get(t.name, t) for t in self.inputs),
+            outputs=tuple(rename.get(t.name, t) for t in self.outputs),
+            epilogue=tuple(fused.with_tensors(rename) for fused in self.epilogue),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matmul(Op):
+    """``C[batch, m, n] = A[batch, m, k] @ B[batch, k, n]``, ``batch`` independent products.
+
+    ``inputs`` are A, B and then what the epilogue adds; B is the weights where there are any.
+    """
+
+    kind: ClassVar[str] = "matmul"
+    m: int
+    k: int
+    n: int
+    batch: int = 1
+
+    def __post_init__(self) -> None:
+        if min(self.m, self.k, self.n, self.batch) < 1:
+            raise WorkloadError(f"op {self.name}: want m, k, n and batch >= 1")
+
+    @property
+    def macs(self) -> int:
+        """``batch * m * k * n``."""
+        return self.batch * self.m * self.k * self.n
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conv2d(Op):
+    """A two-dimensional convolution; a depthwise one has ``groups == c_in``. ``inputs`` are image, filters, ...
+
+    ``batch`` x ``c_in`` x ``h_in`` x ``w_in`` -> ``batch`` x ``c_out`` x ``h_out`` x ``w_out``.
+    """
+
+    kind: ClassVar[str] = "conv2d"
+    batch: int
+    c_in: int
+    h_in: int
+    w_in: int
+    c_out: int
+    h_out: int
+    w_out: int
+    kh: int
+    kw: int
+    stride: tuple[int, int] = (1, 1)
+    pad: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Top, left, bottom, right."""
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+    def __post_init__(self) -> None:
+        if self.c_in % self.groups or self.c_out % self.groups:
+            raise WorkloadError(
+                f"op {self.name}: want groups to divide c_in and c_out, "
+                f"got groups={self.groups}, c_in={self.c_in}, c_out={self.c_out}"
+            )
+
+    @property
+    def macs(self) -> int:
+        """``batch * h_out * w_out * c_out * (c_in / groups) * kh * kw``."""
+        return self.gemm.macs
+
+    @property
+    def gemm(self) -> Matmul:
+        """The matrix product that it is: ``groups`` of (pixels, c_in kh kw / groups, c_out / groups)."""
+        return Matmul(
+            name=self.name,
+            inputs=self.inputs,
+            outputs=self.outputs,
+            epilogue=self.epilogue,
+            batch=self.groups,
+            m=self.batch * self.h_out * self.w_out,
+            k=self.c_in // self.groups * self.kh * self.kw,
+            n=self.c_out // self.groups,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elementwise(Op):
+    """The same function on every element of the (broadcast) result."""
+
+    kind: ClassVar[str] = "elementwise"
+    function: str
+
+    def __post_init__(self) -> None:
+        if self.function not in FUNCTIONS:
+            raise WorkloadError(f"op {self.name}: function {self.function!r}: want one of {sorted(FUNCTIONS)}")
+
+    @property
+    def own_elementary(self) -> Elementary:
+        """The function's cost on every element of the result."""
+        return FUNCTIONS[self.function] * self.outputs[0].elements
+
+    @property
+    def functions(self) -> frozenset[str]:
+        """Its own function."""
+        return frozenset({self.function})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reduction(Op):
+    """A sum, mean or extreme over some axes."""
+
+    kind: ClassVar[str] = "reduction"
+
+    @property
+    def own_elementary(self) -> Elementary:
+        """One addition or comparison an element."""
+        return Elementary(add=self.inputs[0].elements)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Softmax(Op):
+    """``exp(x - max) / sum(exp(x - max))`` over rows of ``cols`` elements."""
+
+    kind: ClassVar[str] = "softmax"
+    rows: int
+    cols: int
+
+    @property
+    def own_elementary(self) -> Elementary:
+        """An element: max, subtract, exp, sum, scale; a row: one reciprocal."""
+        return Elementary(add=3, mul=1, special=1) * (self.rows * self.cols) + Elementary(special=self.rows)
+
+    @property
+    def passes(self) -> int:
+        """Maximum, exponential and sum, scaling."""
+        return 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Norm(Op):
+    """Layer (or local response) normalisation over rows of ``cols`` elements."""
+
+    kind: ClassVar[str] = "norm"
+    rows: int
+    cols: int
+
+    @property
+    def own_elementary(self) -> Elementary:
+        """An element: sum, square, sum of squares, subtract, scale, gamma and beta; a row: root and division."""
+        return Elementary(add=4, mul=3) * (self.rows * self.cols) + Elementary(special=2) * self.rows
+
+    @property
+    def passes(self) -> int:
+        """Moments, normalisation."""
+        return 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool(Op):
+    """Maximum or average over windows of ``window`` elements."""
+
+    kind: ClassVar[str] = "pool"
+    window: int
+
+    @property
+    def own_elementary(self) -> Elementary:
+        """One addition or comparison an element of a window."""
+        return Elementary(add=self.window) * self.outputs[0].elements
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gather(Op):
+    """Rows looked up in a table (``inputs[0]``) by indices (``inputs[1]``); only the rows asked for are read."""
+
+    kind: ClassVar[str] = "gather"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move(Op):
+    """Data rearranged and not computed with: transpose, concatenate, slice, pad, resize."""
+
+    kind: ClassVar[str] = "move"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opaque(Op):
+    """An op that is not modelled: its bytes are moved, its arithmetic is not known, and a warning names it."""
+
+    kind: ClassVar[str] = "opaque"
+    op_type: str
