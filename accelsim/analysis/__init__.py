@@ -1,0 +1,1 @@
+"""Folds over a trace: latency, energy, roofline, bounds. Never imports the engine."""
