@@ -72,6 +72,8 @@ class Result:
     energy_j: float
     energy_per_item_j: float
     average_power_w: float
+    host_energy_j: float
+    """Dynamic energy of what ran on the host [J]; beside ``energy_j``, not in it."""
     macs: int
     dram_bytes: int
     mac_utilization: float

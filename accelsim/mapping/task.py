@@ -51,7 +51,5 @@ class Task:
     bounds_s: tuple[tuple[str, float], ...]
     """Time that each resource alone would need [s]."""
     counts: tuple[Count, ...]
-    tile_bytes: int
-    """On-chip memory that its tiles take, one buffer of each [bytes]."""
     tiling: str
     """How it was tiled, for people."""

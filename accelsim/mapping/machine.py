@@ -1,0 +1,99 @@
+"""What an op is mapped on: a device with its prices, the cores that it may use and its share of the power."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from accelsim.hardware.device import Calibration, Device, Memory, Role
+from accelsim.hardware.energy import EnergyTable, component
+from accelsim.trace import Count
+
+OFF_CHIP = ("dram", "link")
+"""Components whose voltage does not follow the core clock."""
+
+CLOCK_STEPS = 64
+"""Clocks that a power limit chooses from, between the lowest and the nominal one."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A device as an op sees it; ``power_w`` is the dynamic power that it may draw, None without a limit."""
+
+    device: Device
+    energy: EnergyTable
+    cores: int
+    power_w: float | None
+    prefix: str = ""
+    """In front of its channels' names, where several machines run side by side."""
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """The device's, or one that changes nothing."""
+        return self.device.calibration or Calibration(source="none")
+
+    @cached_property
+    def channels(self) -> dict[str, float]:
+        """Every shared channel and what it sustains [bytes/s]: the DRAM and the host link."""
+        rates = {}
+        if self.device.dram is not None:
+            efficiency = self.calibration.dram_efficiency
+            rates[self.prefix + self.device.dram.name] = self.device.dram.bandwidth_bytes_per_s * efficiency
+        if self.device.host is not None:
+            rates[self.prefix + self.device.host.link.name] = self.device.host.link.bandwidth_bytes_per_s
+        return rates
+
+    @cached_property
+    def sram(self) -> dict[str, Memory]:
+        """On-chip memories by name, nearest first."""
+        return {m.name: m for m in self.device.memory if m.kind == "sram"}
+
+    def buffer(self, role: Role) -> Memory | None:
+        """The outermost on-chip memory that holds operands of this role."""
+        return next((m for m in reversed(self.device.path(role)) if m.kind == "sram"), None)
+
+    def backing(self, role: Role) -> str | None:
+        """The channel over which operands of this role come from beyond the chip; None where there is no beyond."""
+        outermost = self.device.path(role)[-1]
+        if outermost.kind == "dram":
+            return self.prefix + outermost.name
+        return self.prefix + self.device.host.link.name if self.device.host else None
+
+    def capacity_bytes(self, memory: Memory) -> int:
+        """Capacity of a memory to the cores in use together."""
+        return memory.capacity_bytes * (self.cores if memory.scope == "core" else 1)
+
+    def is_dram(self, channel: str) -> bool:
+        """Whether a channel is the DRAM's (else it is a link's)."""
+        return self.device.dram is not None and channel == self.prefix + self.device.dram.name
+
+    def local(self, channel: str) -> str:
+        """A channel's name in the device's own words."""
+        return channel.removeprefix(self.prefix)
+
+    def count(self, channel: str, operand: str, read_bytes: int, write_bytes: int) -> Iterable[Count]:
+        """The actions of moving bytes over a channel."""
+        name = self.local(channel)
+        if self.is_dram(channel):
+            yield Count(f"{name}.read", operand, read_bytes)
+            yield Count(f"{name}.write", operand, write_bytes)
+        else:
+            yield Count(f"{name}.transfer", operand, read_bytes + write_bytes)
+
+    def dynamic_pj(self, counts: Iterable[Count]) -> tuple[float, float]:
+        """Energy of counts on the chip at nominal voltage, and off it [pJ]."""
+        on_chip = off_chip = 0.0
+        for count in counts:
+            pj = count.amount * self.energy.pj(count.action, self.device)
+            if component(count.action, self.device) in OFF_CHIP:
+                off_chip += pj
+            else:
+                on_chip += pj
+        return on_chip, off_chip
+
+    @cached_property
+    def clocks(self) -> tuple[float, ...]:
+        """Fractions of the nominal clock to choose from, lowest first."""
+        low = self.device.power.min_clock_fraction
+        return tuple(low + (1 - low) * step / CLOCK_STEPS for step in range(CLOCK_STEPS + 1))

@@ -1,0 +1,386 @@
+"""Matrix products and convolutions: which outer tiling, and how long it takes.
+
+A search is three small things: the legal tilings (``_Search.legal``), a cost (``_Search.clocked``), and ``min``. What is
+legal in a small memory is legal in a larger one, because tile sizes do not depend on capacities; so a larger or faster
+memory never slows an op at a fixed clock.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.base.errors import MappingError
+from accelsim.base.units import PS_PER_S, ceil_div
+from accelsim.hardware.device import Role, SystolicArray, TensorCores, VectorUnit
+from accelsim.kernels.pipeline import tile_pipeline
+from accelsim.mapping.machine import Machine
+from accelsim.mapping.models import Array, Gemm, MatrixModel, gemm_of, matrix_model, on_chip_seconds
+from accelsim.mapping.power import Clocked, clocked
+from accelsim.mapping.task import Placement, Task
+from accelsim.mapping.vector import elementary_counts, vector_cycles
+from accelsim.trace import Count
+from accelsim.workload.ops import Conv2d, Matmul
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """Outer tiles of a product, and whether the loop over n is outside the one over m; k is innermost."""
+
+    m: int
+    k: int
+    n: int
+    n_outer: bool
+
+    def __str__(self) -> str:
+        return f"{self.m}x{self.k}x{self.n}, {'n' if self.n_outer else 'm'} outside"
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """One side of a product: the bytes of one repeat and where they come from or go to."""
+
+    name: str
+    role: Role
+    size: float
+    channel: str | None
+
+
+def tile_sizes(extent: int, quantum: int) -> list[int]:
+    """``quantum`` times powers of two below ``extent``, and ``extent``: independent of any capacity.
+
+    >>> tile_sizes(1000, 128)
+    [128, 256, 512, 1000]
+    """
+    sizes = []
+    size = quantum
+    while size < extent:
+        sizes.append(size)
+        size *= 2
+    return [*sizes, extent]
+
+
+def matrix_unit(machine: Machine, dtype: str) -> SystolicArray | TensorCores | VectorUnit:
+    """The unit that multiplies this format: the matrix unit, else SIMD lanes."""
+    core = machine.device.core
+    if core.matrix is not None and core.matrix.macs_per_cycle(dtype) > 0:
+        return core.matrix
+    if core.vector.macs_per_cycle(dtype) > 0:
+        return core.vector
+    raise MappingError(
+        f"{machine.device.name} does not multiply in {dtype}; want one of {', '.join(machine.device.dtypes)}"
+    )
+
+
+@dataclass(frozen=True)
+class _Search:
+    """A product on a machine with its operands placed: everything but the tiling is fixed."""
+
+    op: Matmul | Conv2d
+    machine: Machine
+    placement: Placement
+    model: MatrixModel
+    unit: SystolicArray | TensorCores | VectorUnit
+
+    @property
+    def gemm(self) -> Gemm:
+        return self.model.gemm
+
+    @cached_property
+    def a(self) -> Operand:
+        return Operand("input", "activation", self.gemm.a_bytes, self.placement.sources[0])
+
+    @cached_property
+    def b(self) -> Operand:
+        role: Role = "weight" if self.op.inputs[1].role == "weight" else "activation"
+        return Operand("weight", role, self.gemm.b_bytes, self.placement.sources[1])
+
+    @cached_property
+    def c(self) -> Operand:
+        return Operand("output", "activation", self.gemm.c_bytes, self.placement.sink)
+
+    @cached_property
+    def extras(self) -> tuple[Operand, ...]:
+        """Operands of the epilogue, of one repeat: they come along with the result."""
+        pairs = zip(self.op.inputs[2:], self.placement.sources[2:], strict=True)
+        return tuple(
+            Operand(
+                "weight" if t.role == "weight" else "input",
+                "weight" if t.role == "weight" else "activation",
+                t.bytes / self.gemm.repeats,
+                channel,
+            )
+            for t, channel in pairs
+        )
+
+    def ps_per_byte(self, channel: str | None) -> float:
+        return 0.0 if channel is None else PS_PER_S / self.machine.channels[channel]
+
+    # --- tilings -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def tiles(self) -> tuple[Array, Array, Array, npt.NDArray[np.bool_]]:
+        """Every tiling: sizes along m, k and n, and the order."""
+        g, (quantum_m, quantum_k, quantum_n) = self.gemm, self.model.quanta
+        grid = np.meshgrid(
+            tile_sizes(g.m, quantum_m), tile_sizes(g.k, quantum_k), tile_sizes(g.n, quantum_n), (0, 1), indexing="ij"
+        )
+        m, k, n, order = (axis.ravel().astype(np.float64) for axis in grid)
+        return m, k, n, order.astype(bool)
+
+    @cached_property
+    def tile_bytes(self) -> dict[str, Array]:
+        """Room that one buffer of every tile takes, by memory; what is on chip already takes none."""
+        g = self.gemm
+        m, k, n, _ = self.tiles
+        room: dict[str, Array] = {}
+
+        def take(role: Role, size: Array) -> None:
+            memory = self.machine.buffer(role)
+            if memory is not None:
+                room[memory.name] = room.get(memory.name, np.zeros_like(size)) + size
+
+        if self.a.channel:
+            take("activation", g.a_bytes * (m / g.m) * (k / g.k))
+        if self.b.channel:
+            take(self.b.role, g.b_bytes * (k / g.k) * (n / g.n))
+        if self.c.channel:
+            take("activation", g.c_bytes * (m / g.m) * (n / g.n))
+        for extra in self.extras:
+            if extra.channel and extra.role == "activation":
+                take("activation", extra.size * (m / g.m) * (n / g.n))
+        take("partial_sum", self.model.partial_sum_bytes(m, n, np.ceil(g.k / k)))
+        return room
+
+    def legal(self) -> npt.NDArray[np.int64]:
+        """Indices of the tilings whose tiles fit, two of each where the memory is double-buffered."""
+        free = dict(self.placement.free_bytes)
+        fits = np.ones_like(self.tiles[0], dtype=bool)
+        for name, size in self.tile_bytes.items():
+            buffers = 2 if self.machine.sram[name].double_buffered else 1
+            fits &= size * buffers <= free[name]
+        if not fits.any():
+            raise MappingError(*self._misfits(free))
+        return np.flatnonzero(fits)
+
+    def _misfits(self, free: dict[str, int]) -> list[str]:
+        return [
+            f"op {self.op.name}: its smallest tiles want {round(size.min() * (2 if double else 1))} bytes "
+            f"of {name}, {free[name]} are free"
+            for name, size in self.tile_bytes.items()
+            for double in (self.machine.sram[name].double_buffered,)
+            if (size * (2 if double else 1) > free[name]).all()
+        ] or [f"op {self.op.name}: no tiling fits into on-chip memory"]
+
+    # --- cost ------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def on_chip_ps(self) -> float:
+        """Time of the busiest on-chip memory [ps]."""
+        return on_chip_seconds(self.model.traffic(), self.machine.sram, self.machine.cores) * PS_PER_S
+
+    @cached_property
+    def ps_per_cycle(self) -> float:
+        return PS_PER_S / self.unit.freq_hz
+
+    @cached_property
+    def finish_ps(self) -> float:
+        """Epilogue of one repeat on the vector unit [ps]."""
+        vector = self.machine.device.core.vector
+        cycles = vector_cycles(self.op, vector, self.op.dtype, self.machine.cores)
+        return cycles * PS_PER_S / vector.freq_hz / self.gemm.repeats
+
+    @cached_property
+    def result_ps(self) -> float:
+        """Moving the result of one repeat, and what the epilogue adds to it [ps]."""
+        return sum(x.size * self.ps_per_byte(x.channel) for x in (self.c, *self.extras))
+
+    def reads(self, t: Tiling) -> tuple[int, int]:
+        """How often all of A and all of B are loaded."""
+        again_a, again_b = self._reads(
+            np.array([float(t.m)]), np.array([float(t.k)]), np.array([float(t.n)]), np.array([t.n_outer])
+        )
+        return int(again_a[0]), int(again_b[0])
+
+    def _reads(self, m: Array, k: Array, n: Array, n_outer: npt.NDArray[np.bool_]) -> tuple[Array, Array]:
+        """A tile is loaded anew whenever the step before used another one, so an inner loop repeats it."""
+        g = self.gemm
+        m_steps, k_steps, n_steps = np.ceil(g.m / m), np.ceil(g.k / k), np.ceil(g.n / n)
+        again_a = np.where(np.where(n_outer, m_steps * k_steps, k_steps) > 1, n_steps, 1.0)
+        again_b = np.where(np.where(n_outer, k_steps, n_steps * k_steps) > 1, m_steps, 1.0)
+        return again_a, again_b
+
+    def lower_bound_ps(self) -> Array:
+        """What no schedule of a tiling can beat: the core with the first load and last store, and each channel."""
+        g = self.gemm
+        m, k, n, n_outer = self.tiles
+        again_a, again_b = self._reads(m, k, n, n_outer)
+        a_ps, b_ps = self.a.size * self.ps_per_byte(self.a.channel), self.b.size * self.ps_per_byte(self.b.channel)
+        first = np.maximum(a_ps * (m / g.m) * (k / g.k), b_ps * (k / g.k) * (n / g.n))
+        edge_m, edge_n = g.m - (np.ceil(g.m / m) - 1) * m, g.n - (np.ceil(g.n / n) - 1) * n
+        last = (self.finish_ps + self.result_ps) * (edge_m / g.m) * (edge_n / g.n)
+        core = np.maximum(self.model.total_cycles(m) * self.ps_per_cycle, self.on_chip_ps) + first + last
+        by_channel: dict[str, Array] = {}
+        for channel, size in ((self.a.channel, a_ps * again_a), (self.b.channel, b_ps * again_b)):
+            if channel:
+                by_channel[channel] = by_channel.get(channel, np.zeros_like(m)) + size * g.repeats
+        for bound in by_channel.values():
+            core = np.maximum(core, bound)
+        return np.asarray(core)
+
+    def pipeline_ps(self, t: Tiling, fraction: float, *, resident: bool) -> float:
+        """The tile pipeline at a fraction of the clock; ``resident``: B is on chip already [ps]."""
+        g = self.gemm
+        steps = (ceil_div(g.m, t.m), ceil_div(g.k, t.k), ceil_div(g.n, t.n))
+        m, k, n = (
+            (full, extent - (count - 1) * full)
+            for full, extent, count in ((t.m, g.m, steps[0]), (t.k, g.k, steps[1]), (t.n, g.n, steps[2]))
+        )
+        cycles = np.array([[[self.model.step_cycles(x, y, z) for z in n] for y in k] for x in m])
+        # On-chip memories that are slower than the unit stretch every step alike; they run on its clock.
+        work_ps = max(float(self.model.total_cycles(np.array([float(t.m)]))[0]) * self.ps_per_cycle, 1e-9)
+        stretch = max(1.0, self.on_chip_ps / work_ps) * self.ps_per_cycle / fraction
+        share_a = np.array([[x * y / (g.m * g.k) for y in k] for x in m])
+        share_b = np.array([[y * z / (g.k * g.n) for z in n] for y in k])
+        share_c = np.array([[x * z / (g.m * g.n) for z in n] for x in m])
+        b_ps = 0.0 if resident else self.b.size * self.ps_per_byte(self.b.channel)
+        names = (self.a.channel, self.b.channel, self.c.channel or next((x.channel for x in self.extras if x.channel), None))
+        ids = {name: i for i, name in enumerate(dict.fromkeys(names))}
+        return float(
+            tile_pipeline(
+                g.repeats,
+                np.array(steps, dtype=np.int64),
+                t.n_outer,
+                cycles * stretch,
+                share_a * (self.a.size * self.ps_per_byte(self.a.channel)),
+                share_b * b_ps,
+                share_c * (self.finish_ps / fraction),
+                share_c * self.result_ps,
+                np.array([ids[name] for name in names], dtype=np.int64),
+                self.buffers,
+            )
+        ) + self.model.fill_cycles * self.ps_per_cycle / fraction
+
+    @cached_property
+    def buffers(self) -> int:
+        """Two where every memory that takes tiles is double-buffered, else transfers and work take turns."""
+        return 2 if all(self.machine.sram[name].double_buffered for name in self.tile_bytes) else 1
+
+    def clocked(self, t: Tiling) -> Clocked:
+        """A tiling's time at the clock that its power allows."""
+        prefetchable = self.prefetchable
+
+        def time(fraction: float) -> tuple[float, float]:
+            duration = self.pipeline_ps(t, fraction, resident=False)
+            return duration, self.pipeline_ps(t, fraction, resident=True) if prefetchable else duration
+
+        return clocked(self.machine, self.counts(t), time)
+
+    @property
+    def prefetchable(self) -> bool:
+        return self.machine.device.prefetches_weights and self.b.role == "weight" and self.b.channel is not None
+
+    def best(self) -> tuple[Tiling, Clocked]:
+        """The fastest tiling: in the order of their lower bounds, until the next bound is no better."""
+        bounds = self.lower_bound_ps()
+        m, k, n, n_outer = self.tiles
+        indices = self.legal()
+        best: tuple[Tiling, Clocked] | None = None
+        for i in indices[np.argsort(bounds[indices], kind="stable")]:
+            if best is not None and bounds[i] >= best[1].duration:
+                break
+            tiling = Tiling(int(m[i]), int(k[i]), int(n[i]), bool(n_outer[i]))
+            outcome = self.clocked(tiling)
+            if best is None or outcome.duration < best[1].duration:
+                best = tiling, outcome
+        assert best is not None
+        return best
+
+    # --- counts ------------------------------------------------------------------------------------------------------
+
+    def moved(self, t: Tiling) -> list[tuple[Operand, int, int]]:
+        """Bytes read from and written to beyond the chip, by operand, of all repeats."""
+        repeats = self.gemm.repeats
+        again_a, again_b = self.reads(t)
+        return [
+            (self.a, round(self.a.size * repeats) * again_a, 0),
+            (self.b, round(self.b.size * repeats) * again_b, 0),
+            (self.c, 0, round(self.c.size * repeats)),
+            *((extra, round(extra.size * repeats), 0) for extra in self.extras),
+        ]
+
+    def counts(self, t: Tiling) -> tuple[Count, ...]:
+        """Every action of the op."""
+        macs, dtype = self.op.macs, self.op.dtype
+        counts = [Count(f"mac.{dtype}", "-", macs), *elementary_counts(self.op, dtype)]
+        counts += [
+            Count("register", operand, round(bits * macs)) for operand, bits in self.model.register_bits_per_mac()
+        ]
+        for traffic in self.model.traffic():
+            counts.append(Count(f"{traffic.memory}.read", traffic.operand, traffic.read_bytes))
+            counts.append(Count(f"{traffic.memory}.write", traffic.operand, traffic.write_bytes))
+        for operand, read, written in self.moved(t):
+            if operand.channel is None:
+                continue
+            counts += self.machine.count(operand.channel, operand.name, read, written)
+            memory = self.machine.buffer(operand.role)
+            if memory is not None:
+                # What comes in is written to the buffer, what leaves is read from it.
+                counts.append(Count(f"{memory.name}.write", operand.name, read))
+                counts.append(Count(f"{memory.name}.read", operand.name, written))
+        return tuple(count for count in counts if count.amount)
+
+    def channel_bytes(self, t: Tiling) -> dict[str, int]:
+        """Bytes over each channel."""
+        total: dict[str, int] = {}
+        for operand, read, written in self.moved(t):
+            if operand.channel is not None and read + written:
+                total[operand.channel] = total.get(operand.channel, 0) + read + written
+        return total
+
+
+def map_matrix(op: Matmul | Conv2d, machine: Machine, placement: Placement) -> Task:
+    """Map a product to the unit that multiplies its format: tiles, time, traffic and counts.
+
+    Raises MappingError where no unit multiplies the format or no tiling fits.
+    """
+    unit = matrix_unit(machine, op.dtype)
+    model = matrix_model(unit, gemm_of(op), op.dtype, machine.device, machine.cores)
+    search = _Search(op, machine, placement, model, unit)
+    tiling, outcome = search.best()
+    channel_bytes = search.channel_bytes(tiling)
+    cycles = float(model.total_cycles(np.array([float(tiling.m)]))[0]) + model.fill_cycles
+    launch = machine.calibration.launch_overhead_s
+    bounds = {
+        "compute": cycles / (unit.freq_hz * outcome.fraction),
+        "sram": search.on_chip_ps / PS_PER_S / outcome.fraction,
+        "latency": launch,
+    }
+    for channel, size in channel_bytes.items():
+        bounds["dram" if machine.is_dram(channel) else "link"] = size / machine.channels[channel]
+    launch_ps = math.ceil(launch * PS_PER_S)
+    return Task(
+        op=op.name,
+        kind=op.kind,
+        device=machine.device.name,
+        unit="matrix",
+        dtype=op.dtype,
+        duration_ps=math.ceil(outcome.duration) + launch_ps,
+        resident_ps=math.ceil(min(outcome.resident, outcome.duration)) + launch_ps,
+        launch_ps=launch_ps,
+        prefetch_channel=search.b.channel if search.prefetchable else None,
+        prefetch_bytes=op.inputs[1].bytes if search.prefetchable else 0,
+        channel_bytes=tuple(channel_bytes.items()),
+        macs=op.macs,
+        compute_cycles=math.ceil(cycles),
+        clock_hz=unit.freq_hz * outcome.fraction,
+        energy_scale=outcome.energy_scale,
+        bound=max(bounds, key=lambda name: bounds[name]),
+        bounds_s=tuple(bounds.items()),
+        counts=search.counts(tiling),
+        tiling=f"{tiling}; {model.describe()}",
+    )

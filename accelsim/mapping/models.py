@@ -1,0 +1,427 @@
+"""What a matrix unit makes of a product: cycles, on-chip traffic and the tiles that suit it.
+
+A new kind of unit is a class with the attributes of ``MatrixModel`` and a registration with ``matrix_model``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, singledispatch
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.base.dtypes import DTYPES, bits
+from accelsim.base.units import ceil_div
+from accelsim.hardware.device import Device, Memory, SystolicArray, TensorCores, VectorUnit
+from accelsim.workload.ops import Conv2d, Matmul
+
+Array = npt.NDArray[np.float64]
+
+
+class Traffic(NamedTuple):
+    """Bytes of an operand that a memory gives to, and takes from, what is nearer to the unit."""
+
+    memory: str
+    operand: str
+    read_bytes: int
+    write_bytes: int
+
+
+@dataclass(frozen=True)
+class Gemm:
+    """``repeats`` products ``C[m, n] = A[m, k] @ B[k, n]`` with the bytes that one of them really has.
+
+    A convolution's A is its image: neighbouring windows share pixels, which are counted once.
+    """
+
+    repeats: int
+    m: int
+    k: int
+    n: int
+    a_bytes: float
+    b_bytes: float
+    c_bytes: float
+    element_bits: int
+    accumulator_bits: int
+
+    @property
+    def macs(self) -> int:
+        """Of all repeats."""
+        return self.repeats * self.m * self.k * self.n
+
+
+def gemm_of(op: Matmul | Conv2d) -> Gemm:
+    """The product that an op is."""
+    product = op.gemm if isinstance(op, Conv2d) else op
+    element = DTYPES[op.dtype]
+    return Gemm(
+        repeats=product.batch,
+        m=product.m,
+        k=product.k,
+        n=product.n,
+        a_bytes=op.inputs[0].bytes / product.batch,
+        b_bytes=op.inputs[1].bytes / product.batch,
+        c_bytes=op.outputs[0].bytes / product.batch,
+        element_bits=element.bits,
+        accumulator_bits=bits(element.accumulator),
+    )
+
+
+class MatrixModel(Protocol):
+    """A product on a matrix unit, the outer tiling still open."""
+
+    gemm: Gemm
+    """The product as the unit runs it (small groups may be packed)."""
+
+    @property
+    def quanta(self) -> tuple[int, int, int]:
+        """Steps in which tile sizes along m, k and n make sense."""
+
+    @property
+    def fill_cycles(self) -> float:
+        """Cycles before the first and after the last useful one, once an op."""
+
+    def total_cycles(self, tile_m: Array) -> Array:
+        """Cycles of all steps with tiles of so many rows (a lower bound is enough)."""
+
+    def step_cycles(self, m: int, k: int, n: int) -> float:
+        """Cycles of one step on a tile of this size."""
+
+    def partial_sum_bytes(self, m: Array, n: Array, k_steps: Array) -> Array:
+        """Room that unfinished results of a tile take."""
+
+    def traffic(self) -> Iterator[Traffic]:
+        """On-chip traffic between the outermost on-chip memories and the unit, of the whole op."""
+
+    def register_bits_per_mac(self) -> tuple[tuple[str, float], ...]:
+        """Bits moved through registers for a multiply-accumulate, by operand."""
+
+    def describe(self) -> str:
+        """What it does with a tile, for people."""
+
+
+@singledispatch
+def matrix_model(unit: object, gemm: Gemm, dtype: str, device: Device, cores: int) -> MatrixModel:
+    """How ``unit`` computes ``gemm``; new kinds of unit register here."""
+    raise TypeError(f"no model for {type(unit).__name__}")
+
+
+# --- systolic array --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SystolicModel:
+    """Folds over an array of ``rows x cols`` cells (Samajdar et al., ISPASS 2020).
+
+    One operand stands still: weights (k over the rows, n over the columns, m streams), outputs (m, n; k) or inputs
+    (k, m; n). A fold loads ``rows`` lines of the stationary operand (none for outputs), streams, and takes
+    ``rows + cols - 2`` cycles of skew to fill and drain. With a second set of stationary registers the next fold's lines
+    shift in while this one streams (Jouppi et al., ISCA 2017, section 2), and skews overlap: a fold takes
+    ``max(stream, rows)``, and load and skew are paid once an op.
+    """
+
+    unit: SystolicArray
+    gemm: Gemm
+    rate: float
+    memories: tuple[Memory, ...]
+    packed: int
+
+    @property
+    def quanta(self) -> tuple[int, int, int]:
+        """The array's sides, and 128 lines along the streaming dimension."""
+        rows, cols, stream = self.unit.rows, self.unit.cols, 128
+        return {"ws": (stream, rows, cols), "os": (rows, stream, cols), "is": (cols, rows, stream)}[self.unit.dataflow]
+
+    def _spatial(self, m: int, k: int, n: int) -> tuple[int, int, int]:
+        """Extent over the rows, over the columns, and in time."""
+        return {"ws": (k, n, m), "os": (m, n, k), "is": (k, m, n)}[self.unit.dataflow]
+
+    @property
+    def _load(self) -> int:
+        return 0 if self.unit.dataflow == "os" else self.unit.rows
+
+    @property
+    def _skew(self) -> int:
+        return self.unit.rows + self.unit.cols - 2
+
+    @property
+    def fill_cycles(self) -> float:
+        """Load and skew of the first fold, where those of the others are hidden."""
+        return self._load + self._skew if self.unit.stationary_double_buffered else 0
+
+    def _fold_cycles(self, stream: float) -> float:
+        cycles = math.ceil(stream / self.rate)
+        if self.unit.stationary_double_buffered:
+            return max(cycles, self._load)
+        return self._load + cycles + self._skew
+
+    def total_cycles(self, tile_m: Array) -> Array:
+        """Every fold; weight- and input-stationary ones repeat for every tile along m."""
+        gemm = self.gemm
+        rows, cols, stream = self._spatial(gemm.m, gemm.k, gemm.n)
+        folds = gemm.repeats * ceil_div(rows, self.unit.rows) * ceil_div(cols, self.unit.cols)
+        if self.unit.dataflow != "ws":
+            return np.full_like(tile_m, folds * self._fold_cycles(stream))
+        steps = np.ceil(gemm.m / tile_m)
+        last = gemm.m - (steps - 1) * tile_m
+        load, extra = (self._load, 0) if self.unit.stationary_double_buffered else (0, self._load + self._skew)
+        full = np.maximum(np.ceil(tile_m / self.rate), load) + extra
+        edge = np.maximum(np.ceil(last / self.rate), load) + extra
+        cycles: Array = folds * ((steps - 1) * full + edge)
+        return cycles
+
+    def step_cycles(self, m: int, k: int, n: int) -> float:
+        """Folds of the tile, each loaded and streamed."""
+        rows, cols, stream = self._spatial(m, k, n)
+        return ceil_div(rows, self.unit.rows) * ceil_div(cols, self.unit.cols) * self._fold_cycles(stream)
+
+    def partial_sum_bytes(self, m: Array, n: Array, k_steps: Array) -> Array:
+        """Sums wait in the accumulators until the last k: one column block, or all of a tile that k splits."""
+        width = np.where(k_steps > 1, n, np.minimum(n, self.unit.cols))
+        size: Array = m * width * self.gemm.accumulator_bits / 8
+        return size
+
+    def traffic(self) -> Iterator[Traffic]:
+        """The moving operand is read once for every fold beside it; sums go to the accumulators once a k fold."""
+        gemm, unit = self.gemm, self.unit
+        rows, cols, _ = self._spatial(gemm.m, gemm.k, gemm.n)
+        row_folds, col_folds = ceil_div(rows, unit.rows), ceil_div(cols, unit.cols)
+        again_a, again_b, again_c = {
+            "ws": (col_folds, 1, row_folds),
+            "os": (col_folds, row_folds, 1),
+            "is": (1, col_folds, row_folds),
+        }[unit.dataflow]
+        logical_a = gemm.m * gemm.k * gemm.element_bits / 8
+        yield self._near("activation", "input", gemm.repeats * logical_a * again_a, 0)
+        yield self._near("weight", "weight", gemm.repeats * gemm.b_bytes * again_b, 0)
+        yield self._near("activation", "output", 0, gemm.repeats * gemm.c_bytes)
+        sums = gemm.repeats * gemm.m * gemm.n * gemm.accumulator_bits / 8
+        near = next((m for m in self.memories if "partial_sum" in m.holds), None)
+        if near is not None:
+            yield Traffic(near.name, "output", round(sums * again_c), round(sums * again_c))
+
+    def _near(self, role: str, operand: str, read: float, write: float) -> Traffic:
+        memory = next(m for m in self.memories if role in m.holds)
+        return Traffic(memory.name, operand, round(read), round(write))
+
+    def register_bits_per_mac(self) -> tuple[tuple[str, float], ...]:
+        """An operand and a sum step from cell to cell."""
+        return (("input", self.gemm.element_bits), ("output", self.gemm.accumulator_bits))
+
+    def describe(self) -> str:
+        """Array, dataflow and packing."""
+        packed = f", {self.packed} groups side by side" if self.packed > 1 else ""
+        return f"{self.unit.rows}x{self.unit.cols} {self.unit.dataflow}{packed}"
+
+
+@matrix_model.register
+def _(unit: SystolicArray, gemm: Gemm, dtype: str, device: Device, cores: int) -> SystolicModel:
+    """Products that are small against the array stand side by side on its diagonal (as grouped convolutions do)."""
+    fit = min(unit.rows // gemm.k, unit.cols // gemm.n) if unit.dataflow == "ws" else 1
+    packed = max(1, min(fit, gemm.repeats))
+    if packed > 1:
+        gemm = Gemm(
+            repeats=ceil_div(gemm.repeats, packed),
+            m=gemm.m,
+            k=gemm.k * packed,
+            n=gemm.n * packed,
+            a_bytes=gemm.a_bytes * gemm.repeats / ceil_div(gemm.repeats, packed),
+            b_bytes=gemm.b_bytes * gemm.repeats / ceil_div(gemm.repeats, packed),
+            c_bytes=gemm.c_bytes * gemm.repeats / ceil_div(gemm.repeats, packed),
+            element_bits=gemm.element_bits,
+            accumulator_bits=gemm.accumulator_bits,
+        )
+    on_chip = tuple(m for m in device.memory if m.kind == "sram")
+    return SystolicModel(unit, gemm, unit.macs_per_cycle_per_cell[dtype], on_chip, packed)
+
+
+# --- cores in a gang: tensor cores and SIMD lanes -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Blocking:
+    """One way to spread a product over cores: a tile each, k split ``split`` ways, in ``waves``."""
+
+    tile_m: int
+    tile_n: int
+    split: int
+    waves: int
+    cycles: float
+    """Of one core from its first to its last tile."""
+    feeds: tuple[tuple[Memory, int, int], ...]
+    """For each memory, nearest first: the block (m, n) that what is nearer holds while it reads from it."""
+
+
+@dataclass(frozen=True)
+class GangModel:
+    """Tiles dealt out to cores in waves; each core multiplies one tile at a time.
+
+    A tile of ``m x n`` reads its stripes of A and B from the shared memory, so A is read ``ceil(n / tile_n)`` times and
+    B ``ceil(m / tile_m)`` times; nearer memories cut that further by the blocks that they hold. Where there are too few
+    tiles for the cores, k is split and the parts are added through the shared memory in accumulator width.
+    """
+
+    gemm: Gemm
+    cores: int
+    blocking: Blocking
+    operand_register_bits: tuple[tuple[str, float], ...]
+
+    @property
+    def quanta(self) -> tuple[int, int, int]:
+        """A tile or a few to each side; the same whatever the blocking, so that more bandwidth only adds choices."""
+        return (128, 128, 128)
+
+    @property
+    def fill_cycles(self) -> float:
+        """None of its own: the first tile's load is in the pipeline."""
+        return 0.0
+
+    def total_cycles(self, tile_m: Array) -> Array:
+        """The waves, whatever the outer tiling."""
+        return np.full_like(tile_m, self.blocking.cycles)
+
+    def step_cycles(self, m: int, k: int, n: int) -> float:
+        """Its share of the waves, by multiply-accumulates."""
+        return self.blocking.cycles * (m * k * n) / self.gemm.macs
+
+    def partial_sum_bytes(self, m: Array, n: Array, k_steps: Array) -> Array:
+        """Sums stay in registers unless k is cut outside."""
+        size: Array = np.where(k_steps > 1, m * n * self.gemm.accumulator_bits / 8, 0.0)
+        return size
+
+    def traffic(self) -> Iterator[Traffic]:
+        """Reads by blocks at every level; split sums go out and back through the outermost one."""
+        return _gang_traffic(self.gemm, self.blocking)
+
+    def register_bits_per_mac(self) -> tuple[tuple[str, float], ...]:
+        """As the unit's instruction shape reuses them."""
+        return self.operand_register_bits
+
+    def describe(self) -> str:
+        """Tile, split and waves."""
+        b = self.blocking
+        split = f", k split {b.split} ways" if b.split > 1 else ""
+        return f"tile {b.tile_m}x{b.tile_n}{split}, {b.waves} wave{'s' if b.waves != 1 else ''} on {self.cores} cores"
+
+
+def _gang_traffic(gemm: Gemm, blocking: Blocking) -> Iterator[Traffic]:
+    a_bytes = gemm.m * gemm.k * gemm.element_bits / 8 * gemm.repeats
+    b_bytes = gemm.b_bytes * gemm.repeats
+    c_bytes = gemm.c_bytes * gemm.repeats
+    outermost = blocking.feeds[-1][0].name
+    fetched_a = fetched_b = 0
+    for memory, block_m, block_n in reversed(blocking.feeds):
+        read_a = round(a_bytes * ceil_div(gemm.n, block_n))
+        read_b = round(b_bytes * ceil_div(gemm.m, block_m))
+        yield Traffic(memory.name, "input", read_a, fetched_a)
+        yield Traffic(memory.name, "weight", read_b, fetched_b)
+        fetched_a, fetched_b = read_a, read_b
+    parts = blocking.split * gemm.m * gemm.n * gemm.repeats * gemm.accumulator_bits // 8 if blocking.split > 1 else 0
+    yield Traffic(outermost, "output", parts, parts + round(c_bytes))
+
+
+def _blockings(
+    gemm: Gemm,
+    tiles: tuple[tuple[int, int, int], ...],
+    rate: float,
+    cores: int,
+    quantum: tuple[int, int],
+    feeds: tuple[tuple[Memory, int], ...],
+) -> Iterator[Blocking]:
+    """Every tile and split of k; ``quantum`` is what the unit rounds a narrow product's m and n up to.
+
+    ``feeds`` has the on-chip memories, nearest first, with the side of the block that is held in front of each;
+    0 stands for the tile itself, -1 for a quarter of it (what one warp or register block takes).
+    """
+    for tile_m, tile_n, tile_k in tiles:
+        used_m = min(tile_m, ceil_div(gemm.m, quantum[0]) * quantum[0])
+        used_n = min(tile_n, ceil_div(gemm.n, quantum[1]) * quantum[1])
+        tiles_mn = gemm.repeats * ceil_div(gemm.m, used_m) * ceil_div(gemm.n, used_n)
+        k_steps = ceil_div(gemm.k, tile_k)
+        blocks = tuple(
+            (memory, max(ceil_div(used_m, 2) if side < 0 else used_m, side), max(ceil_div(used_n, 2) if side < 0 else used_n, side))
+            for memory, side in feeds
+        )
+        split = 1
+        while True:
+            waves = ceil_div(tiles_mn * split, cores)
+            depth = ceil_div(k_steps, split) * min(tile_k, gemm.k)
+            yield Blocking(used_m, used_n, split, waves, waves * used_m * used_n * depth / rate, blocks)
+            if split * 2 > k_steps or tiles_mn * split >= 4 * cores:
+                break
+            split *= 2
+
+
+def _gang(
+    gemm: Gemm,
+    candidates: Iterator[Blocking],
+    freq_hz: float,
+    cores: int,
+    register_bits: tuple[tuple[str, float], ...],
+) -> GangModel:
+    """The blocking that its own resources bound least."""
+
+    def seconds(blocking: Blocking) -> float:
+        on_chip = on_chip_seconds(_gang_traffic(gemm, blocking), {m.name: m for m, *_ in blocking.feeds}, cores)
+        return max(blocking.cycles / freq_hz, on_chip)
+
+    return GangModel(gemm, cores, min(candidates, key=seconds), register_bits)
+
+
+def on_chip_seconds(traffic: Iterator[Traffic], memories: dict[str, Memory], cores: int) -> float:
+    """Time that the busiest on-chip memory needs for its traffic [s]."""
+    reads: dict[str, int] = {}
+    writes: dict[str, int] = {}
+    for t in traffic:
+        reads[t.memory] = reads.get(t.memory, 0) + t.read_bytes
+        writes[t.memory] = writes.get(t.memory, 0) + t.write_bytes
+    slowest = 0.0
+    for name, read in reads.items():
+        memory = memories[name]
+        copies = cores if memory.scope == "core" else 1
+        read_s = read / (memory.bandwidth_bytes_per_s * copies)
+        write_s = writes[name] / (memory.write_rate * copies)
+        together = read_s + write_s if memory.write_bandwidth_bytes_per_s is None else max(read_s, write_s)
+        slowest = max(slowest, together)
+    return slowest
+
+
+def _operand_memories(device: Device) -> tuple[Memory, ...]:
+    return tuple(m for m in device.memory if m.kind == "sram" and {"activation", "weight"} & {*m.holds})
+
+
+@matrix_model.register
+def _(unit: TensorCores, gemm: Gemm, dtype: str, device: Device, cores: int) -> GangModel:
+    """Thread-block tiles over the cores; in front of shared memory stands a warp's quarter of a tile.
+
+    A warp's instruction has the shape 16 x 8 x 16 (PTX ISA, ``mma.m16n8k16``): a fragment of A serves 8 columns, one of B
+    16 rows, and the sums are read and written once for 16 products.
+    """
+    memories = _operand_memories(device)
+    feeds = tuple((m, -1 if i == 0 and len(memories) > 1 else 0) for i, m in enumerate(memories))
+    efficiency = device.calibration.compute_efficiency if device.calibration else 1.0
+    rate = unit.macs_per_cycle(dtype) * efficiency
+    width, sums = gemm.element_bits, gemm.accumulator_bits
+    register_bits = (("input", width / 8), ("weight", width / 16), ("output", 2 * sums / 16))
+    candidates = _blockings(gemm, unit.tiles, rate, cores, (8, 8), feeds)
+    return _gang(gemm, candidates, unit.freq_hz, cores, register_bits)
+
+
+@matrix_model.register
+def _(unit: VectorUnit, gemm: Gemm, dtype: str, device: Device, cores: int) -> GangModel:
+    """Register tiles of a matrix product on SIMD lanes; each cache holds square blocks of the three operands.
+
+    A cache of S elements moves least with blocks of side ``sqrt(S / 3)`` (Hong and Kung, STOC 1981).
+    """
+    memories = _operand_memories(device)
+    sides = (0, *(math.isqrt(m.capacity_bytes * 8 // (3 * gemm.element_bits)) for m in memories[:-1]))
+    lanes = max(1, round(256 / gemm.element_bits))
+    efficiency = device.calibration.compute_efficiency if device.calibration else 1.0
+    rate = unit.macs_per_cycle(dtype) * efficiency
+    register_bits = (("weight", float(gemm.element_bits)), ("output", 2.0 * gemm.accumulator_bits))
+    candidates = _blockings(gemm, unit.tiles, rate, cores, (1, lanes), tuple(zip(memories, sides, strict=True)))
+    return _gang(gemm, candidates, unit.freq_hz, cores, register_bits)

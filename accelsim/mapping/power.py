@@ -1,0 +1,56 @@
+"""A power limit sets the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from accelsim.mapping.machine import Machine
+from accelsim.trace import Count
+
+
+@dataclass(frozen=True, slots=True)
+class Clocked:
+    """A task at the clock that its power allows; times in ps."""
+
+    duration: float
+    resident: float
+    fraction: float
+    """Of the nominal clock."""
+    energy_scale: float
+    """(V / V_nominal)**2."""
+
+
+def clocked(
+    machine: Machine, counts: Sequence[Count], time: Callable[[float], tuple[float, float]]
+) -> Clocked:
+    """Run at the highest clock whose average dynamic power fits; below the lowest clock, memory is throttled.
+
+    ``time(fraction)`` gives duration and duration with resident weights [ps]. As 1 pJ/ps is 1 W, energy over power is
+    the time that the limit asks for. Energy falls and time grows with a falling clock, so one crossing exists and
+    bisection finds it; of the two clocks around it the faster outcome is taken.
+    """
+
+    def at(fraction: float) -> Clocked:
+        duration, resident = time(fraction)
+        scale = machine.device.voltage_scale(fraction) ** 2
+        floor = 0.0 if machine.power_w is None else (on_chip * scale + off_chip) / machine.power_w
+        return Clocked(max(duration, floor), max(resident, floor), fraction, scale)
+
+    def fits(fraction: float) -> bool:
+        scale = machine.device.voltage_scale(fraction) ** 2
+        return (on_chip * scale + off_chip) / machine.power_w <= time(fraction)[0]  # type: ignore[operator]
+
+    if machine.power_w is None:
+        return Clocked(*time(1.0), 1.0, 1.0)
+    on_chip, off_chip = machine.dynamic_pj(counts)
+    if fits(1.0):
+        return at(1.0)
+    clocks = machine.clocks
+    low, high = 0, len(clocks) - 1
+    if not fits(clocks[low]):
+        return min(at(clocks[low]), at(clocks[high]), key=lambda c: c.duration)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(clocks[middle]) else (low, middle)
+    return min(at(clocks[low]), at(clocks[high]), key=lambda c: c.duration)

@@ -1,0 +1,195 @@
+"""Vector work: elementwise functions, reductions, softmax, norms, pooling, gathers and data movement."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from accelsim.base.dtypes import bits
+from accelsim.base.errors import MappingError
+from accelsim.base.units import PS_PER_S
+from accelsim.hardware.device import Role, VectorUnit
+from accelsim.kernels.pipeline import tile_pipeline
+from accelsim.mapping.machine import Machine
+from accelsim.mapping.power import Clocked, clocked
+from accelsim.mapping.task import Placement, Task
+from accelsim.trace import Count
+from accelsim.workload.ops import Op, Tensor
+
+CHUNKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+"""Pieces that a stream may be cut into: more of them overlap better and need less room."""
+
+
+def vector_cycles(op: Op, vector: VectorUnit, dtype: str, cores: int) -> float:
+    """Cycles of the op's elementary operations on ``cores`` vector units; its special functions go beside them."""
+    work = op.elementary
+    plain = work.add + work.mul
+    if not work.total:
+        return 0.0
+    rate = vector.rate(dtype)
+    if plain and not rate:
+        raise MappingError(f"op {op.name}: the vector unit computes nothing in {dtype}")
+    return max(plain / rate if plain else 0.0, work.special / vector.special_per_cycle) / cores
+
+
+def elementary_counts(op: Op, dtype: str) -> Iterator[Count]:
+    """Counts of the op's elementary operations."""
+    work = op.elementary
+    yield Count(f"add.{dtype}", "-", work.add)
+    yield Count(f"mul.{dtype}", "-", work.mul)
+    yield Count(f"special.{dtype}", "-", work.special)
+
+
+def _role(tensor: Tensor) -> Role:
+    return "weight" if tensor.role == "weight" else "activation"
+
+
+def _operand(tensor: Tensor) -> str:
+    return "weight" if tensor.role == "weight" else "input"
+
+
+def _on_chip(op: Op, machine: Machine) -> tuple[float, list[Count]]:
+    """Time of the activations' buffer [ps], and its counts: every pass reads the inputs, results are written once.
+
+    A row that a pass comes back to is in the buffer by then, so only the first pass may go beyond the chip.
+    """
+    memory = machine.buffer("activation")
+    if memory is None:
+        return 0.0, []
+    copies = machine.cores if memory.scope == "core" else 1
+    counts = [Count(f"{memory.name}.read", _operand(t), op.bytes_read(t) * op.passes) for t in op.inputs]
+    counts += [Count(f"{memory.name}.write", "output", t.bytes) for t in op.outputs]
+    read = sum(c.amount for c in counts if c.operand != "output") / (memory.bandwidth_bytes_per_s * copies)
+    write = sum(c.amount for c in counts if c.operand == "output") / (memory.write_rate * copies)
+    together = read + write if memory.write_bandwidth_bytes_per_s is None else max(read, write)
+    return together * PS_PER_S, counts
+
+
+def _beyond(op: Op, machine: Machine, placement: Placement) -> tuple[list[Count], dict[str, int], dict[str, int]]:
+    """Counts of what comes from and goes beyond the chip, and its bytes in and out by channel."""
+    counts: list[Count] = []
+    loads: dict[str, int] = {}
+    stores: dict[str, int] = {}
+
+    def move(channel: str, operand: str, role: Role, read: int, written: int) -> None:
+        counts.extend(machine.count(channel, operand, read, written))
+        memory = machine.buffer(role)
+        if memory is not None:
+            counts.append(Count(f"{memory.name}.write", operand, read))
+            counts.append(Count(f"{memory.name}.read", operand, written))
+
+    for tensor, channel in zip(op.inputs, placement.sources, strict=True):
+        if channel is not None:
+            size = op.bytes_read(tensor)
+            loads[channel] = loads.get(channel, 0) + size
+            move(channel, _operand(tensor), _role(tensor), size, 0)
+    if placement.sink is not None:
+        size = sum(t.bytes for t in op.outputs)
+        stores[placement.sink] = size
+        move(placement.sink, "output", "activation", 0, size)
+    return counts, loads, stores
+
+
+def _chunkings(op: Op, machine: Machine, placement: Placement) -> Iterator[int]:
+    """Numbers of pieces whose two buffers fit."""
+    memory = machine.buffer("activation")
+    if memory is None:
+        yield from CHUNKS
+        return
+    room = dict(placement.free_bytes)[memory.name]
+    streamed = sum(
+        op.bytes_read(t) for t, channel in zip(op.inputs, placement.sources, strict=True) if channel is not None
+    ) + (sum(t.bytes for t in op.outputs) if placement.sink is not None else 0)
+    buffers = 2 if memory.double_buffered else 1
+    legal = [n for n in CHUNKS if streamed * buffers <= room * n]
+    if not legal:
+        raise MappingError(
+            f"op {op.name}: a piece of its operands wants {streamed * buffers // CHUNKS[-1]} bytes "
+            f"of {memory.name}, {room} are free"
+        )
+    yield from legal
+
+
+def map_vector(op: Op, machine: Machine, placement: Placement) -> Task:
+    """Map an op to the vector units: pieces stream in, are worked on in all its passes, and stream out."""
+    vector = machine.device.core.vector
+    cycles = vector_cycles(op, vector, op.dtype, machine.cores)
+    memory = machine.buffer("activation")
+    on_chip_ps, on_chip_counts = _on_chip(op, machine)
+    beyond_counts, loads, stores = _beyond(op, machine, placement)
+    work_ps = max(cycles * PS_PER_S / vector.freq_hz, on_chip_ps)
+    load_ps = {channel: size * PS_PER_S / machine.channels[channel] for channel, size in loads.items()}
+    store_ps = {channel: size * PS_PER_S / machine.channels[channel] for channel, size in stores.items()}
+    ids = {name: i for i, name in enumerate(dict.fromkeys((*loads, *stores)))}
+    first, second = ([*load_ps, None, None])[:2]
+    counts = tuple(
+        c
+        for c in (
+            *elementary_counts(op, op.dtype),
+            Count("register", "-", 2 * op.elementary.total * bits(op.dtype)),
+            *on_chip_counts,
+            *beyond_counts,
+        )
+        if c.amount
+    )
+
+    def pieces_ps(pieces: int, fraction: float) -> float:
+        return float(
+            tile_pipeline(
+                1,
+                np.array((pieces, 1, 1), dtype=np.int64),
+                False,
+                np.full((2, 2, 2), work_ps / fraction / pieces),
+                np.full((2, 2), load_ps.get(first or "", 0.0) / pieces),
+                # With one n and one k tile a second operand would be loaded once: its time goes with the first piece.
+                np.full((2, 2), load_ps.get(second or "", 0.0)),
+                np.zeros((2, 2)),
+                np.full((2, 2), sum(store_ps.values()) / pieces),
+                np.array([ids.get(first or "", 0), ids.get(second or "", 0), ids.get(placement.sink or "", 0)]),
+                1 if memory is not None and not memory.double_buffered else 2,
+            )
+        )
+
+    outcomes: list[tuple[Clocked, int]] = []
+    for pieces in _chunkings(op, machine, placement):
+
+        def time(fraction: float, pieces: int = pieces) -> tuple[float, float]:
+            duration = pieces_ps(pieces, fraction)
+            return duration, duration
+
+        outcomes.append((clocked(machine, counts, time), pieces))
+    outcome, pieces = min(outcomes, key=lambda pair: (pair[0].duration, pair[1]))
+    launch = machine.calibration.launch_overhead_s
+    bounds = {
+        "compute": cycles / (vector.freq_hz * outcome.fraction),
+        "sram": on_chip_ps / PS_PER_S / outcome.fraction,
+        "latency": launch,
+    }
+    channel_bytes = {name: loads.get(name, 0) + stores.get(name, 0) for name in ids}
+    for channel, size in channel_bytes.items():
+        bounds["dram" if machine.is_dram(channel) else "link"] = size / machine.channels[channel]
+    launch_ps = math.ceil(launch * PS_PER_S)
+    duration_ps = math.ceil(outcome.duration) + launch_ps
+    return Task(
+        op=op.name,
+        kind=op.kind,
+        device=machine.device.name,
+        unit="vector",
+        dtype=op.dtype,
+        duration_ps=duration_ps,
+        resident_ps=duration_ps,
+        launch_ps=launch_ps,
+        prefetch_channel=None,
+        prefetch_bytes=0,
+        channel_bytes=tuple((name, size) for name, size in channel_bytes.items() if size),
+        macs=0,
+        compute_cycles=math.ceil(cycles),
+        clock_hz=vector.freq_hz * outcome.fraction,
+        energy_scale=outcome.energy_scale,
+        bound=max(bounds, key=lambda name: bounds[name]),
+        bounds_s=tuple(bounds.items()),
+        counts=counts,
+        tiling=f"{pieces} piece{'s' if pieces != 1 else ''}",
+    )

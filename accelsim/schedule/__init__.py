@@ -1,0 +1,71 @@
+"""Tasks -> program: order, cores, replicas, stages, and what stays on chip. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from accelsim.schedule.lane import DEVICE, HOST, Item, Lane, Site, link_task, plan_lane, runs_on
+from accelsim.schedule.parallel import shares, stages
+from accelsim.schedule.program import Job, Program
+
+__all__ = ["Job", "Lane", "Program", "Site", "plan_lane", "program", "runs_on", "shares", "stages"]
+
+
+def program(lanes: Sequence[Lane], site: Site, *, steps: int, cold: bool, pipeline: bool) -> Program:
+    """Jobs of ``steps`` steps on each lane; in a pipeline the lanes are stages of one step, else replicas of it.
+
+    A core takes its jobs in order, step after step. ``cold``: every lane's weights come over the host link first.
+    """
+    jobs: list[Job] = []
+    channels = dict(site.machine.channels)
+    if site.host is not None:
+        channels |= site.host.channels
+    last_on_core: dict[int, str] = {}
+    for step in range(steps):
+        for number, lane in enumerate(lanes):
+            replica = 0 if pipeline else number
+            core = "cores" if site.machine.device.core.gang and len(lanes) == 1 else f"core{number}"
+            if cold and step == 0:
+                load = _load(lane, replica)
+                jobs.append(load)
+                last_on_core[number] = load.name
+            jobs += _jobs(lane.items, lane, step, replica, core, last_on_core, number)
+    return Program(tuple(jobs), channels, steps)
+
+
+def _load(lane: Lane, replica: int) -> Job:
+    size = lane.graph.weight_bytes
+    task = link_task("weights from host", size, "weight", lane.machine, to_host=False)
+    name = f"load.r{replica}.{lane.graph.ops[0].name}"
+    return Job(name=name, task=task, resource=_link(lane), needs=(), step=0, replica=replica)
+
+
+def _link(lane: Lane) -> str:
+    host = lane.machine.device.host
+    assert host is not None
+    return host.link.name
+
+
+def _jobs(
+    items: Sequence[Item], lane: Lane, step: int, replica: int, core: str, last_on_core: dict[int, str], number: int
+) -> Iterator[Job]:
+    def full(name: str) -> str:
+        return f"s{step}.r{replica}.{name}"
+
+    for item in items:
+        needs = [full(name) for name in item.needs]
+        before = last_on_core.get(number)
+        if item.where == DEVICE:
+            if before is not None:
+                needs.append(before)
+            last_on_core[number] = full(item.name)
+        yield Job(
+            name=full(item.name),
+            task=item.task,
+            resource=core if item.where == DEVICE else HOST if item.where == HOST else _link(lane),
+            needs=tuple(dict.fromkeys(needs)),
+            step=step,
+            replica=replica,
+            prefetch_bytes=item.prefetch_bytes,
+            prefetch_during=before if item.where == DEVICE and item.prefetch_bytes else None,
+        )

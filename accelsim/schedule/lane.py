@@ -1,0 +1,346 @@
+"""One core (or gang of cores) working through a graph: tasks in order, with the host's and the transfers between."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from accelsim.base.errors import MappingError
+from accelsim.base.units import PS_PER_S
+from accelsim.hardware.device import Device, Memory
+from accelsim.mapping import Machine, Placement, Task, map_op
+from accelsim.schedule.residency import Plan, plans
+from accelsim.trace import Count
+from accelsim.workload.graph import Graph
+from accelsim.workload.ops import Op, Tensor
+
+DEVICE, HOST, LINK = "device", "host", "link"
+"""Where an item runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A task of a lane: what it waits for, and how much of its weights may come early."""
+
+    name: str
+    task: Task
+    where: str
+    needs: tuple[str, ...]
+    prefetch_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A graph on a machine, under the plan that is fastest for it."""
+
+    graph: Graph
+    machine: Machine
+    plan: Plan
+    items: tuple[Item, ...]
+
+    @property
+    def chain_ps(self) -> int:
+        """All items one after another, weights prefetched as the channel's idle time allows [ps]."""
+        return chain_ps(self.items, self.machine)
+
+
+@dataclass(frozen=True)
+class Site:
+    """What a lane is planned for: the device's machine, its host's, and the tensors that others want.
+
+    ``outside`` are tensors that cross to another lane or must end in device memory; ``on_host`` are those that start on
+    the host.
+    """
+
+    machine: Machine
+    host: Machine | None
+    outside: frozenset[str] = frozenset()
+    on_host: frozenset[str] = frozenset()
+    to_host: frozenset[str] = frozenset()
+    keep_weights: bool = True
+    _memo: dict[object, Task] = field(default_factory=dict, compare=False, repr=False)
+
+    def task(self, op: Op, machine: Machine, placement: Placement) -> Task:
+        """``map_op``, once for ops that differ only in their names."""
+        key = (machine.device.name, _signature(op), placement)
+        if key not in self._memo:
+            self._memo[key] = map_op(op, machine, placement)
+        task = self._memo[key]
+        return task if task.op == op.name else _renamed(task, op.name)
+
+
+def _renamed(task: Task, op: str) -> Task:
+    return replace(task, op=op)
+
+
+def _signature(op: Op) -> tuple[object, ...]:
+    """All of an op but names."""
+    own = tuple(
+        getattr(op, slot)
+        for cls in type(op).__mro__
+        for slot in getattr(cls, "__slots__", ())
+        if slot not in {"name", "inputs", "outputs", "epilogue"}
+    )
+    tensors = tuple((t.shape, t.dtype, t.role) for t in (*op.inputs, *op.outputs))
+    return (op.kind, own, len(op.inputs), tensors, tuple((fused.function, fused.outputs[0].shape) for fused in op.epilogue))
+
+
+def runs_on(op: Op, device: Device) -> bool:
+    """Whether the device has the op's kind, its functions and its format."""
+    limits = device.limits
+    if limits is not None:
+        if limits.ops is not None and op.kind not in limits.ops:
+            return False
+        if limits.functions is not None and not op.functions <= {*limits.functions}:
+            return False
+    if op.macs:
+        return device.computes(op.dtype)
+    return not op.elementary.total or device.core.vector.rate(op.dtype) > 0
+
+
+def link_task(name: str, size: int, operand: str, machine: Machine, *, to_host: bool) -> Task:
+    """Bytes over the host link, out of or into device memory."""
+    assert machine.device.host is not None
+    link = machine.device.host.link
+    channel = machine.prefix + link.name
+    seconds = link.latency_s + size / machine.channels[channel]
+    channels = {channel: size}
+    counts = [Count(f"{link.name}.transfer", operand, size)]
+    backing = machine.backing("weight" if operand == "weight" else "activation")
+    if backing is not None and machine.is_dram(backing):
+        channels[backing] = size
+        counts += machine.count(backing, operand, size if to_host else 0, 0 if to_host else size)
+        seconds = max(seconds, size / machine.channels[backing])
+    else:
+        memory = machine.buffer("activation")
+        if memory is not None:
+            counts.append(Count(f"{memory.name}.{'read' if to_host else 'write'}", operand, size))
+    duration_ps = math.ceil(seconds * PS_PER_S)
+    return Task(
+        op=name,
+        kind="transfer",
+        device=machine.device.name,
+        unit="link",
+        dtype="-",
+        duration_ps=duration_ps,
+        resident_ps=duration_ps,
+        launch_ps=0,
+        prefetch_channel=None,
+        prefetch_bytes=0,
+        channel_bytes=tuple(channels.items()),
+        macs=0,
+        compute_cycles=0,
+        clock_hz=0.0,
+        energy_scale=1.0,
+        bound="link",
+        bounds_s=(("link", seconds),),
+        counts=tuple(c for c in counts if c.amount),
+        tiling="to the host" if to_host else "from the host",
+    )
+
+
+class _Placer:
+    """Follows tensors from place to place while a lane is laid out."""
+
+    def __init__(self, graph: Graph, site: Site, plan: Plan) -> None:
+        self.graph, self.site, self.plan = graph, site, plan
+        self.items: list[Item] = []
+        self.made: dict[tuple[str, str], str | None] = {}
+        """(tensor, place) -> the item that brings it there; None: it is there from the start."""
+        machine = site.machine
+        link = machine.prefix + machine.device.host.link.name if machine.device.host else None
+        self.lives_on_host = machine.backing("activation") == link and link is not None
+        for tensor in graph.inputs:
+            self._put(tensor, HOST if tensor.name in site.on_host else DEVICE, None)
+
+    def _put(self, tensor: Tensor, place: str, item: str | None) -> None:
+        self.made[tensor.name, place] = item
+        if self.lives_on_host and tensor.name not in self.plan.resident:
+            # Its home is the host's memory; the device streams it over the link.
+            self.made[tensor.name, DEVICE] = self.made[tensor.name, HOST] = item
+
+    def bring(self, tensor: Tensor, place: str) -> str | None:
+        """The item that a reader at ``place`` waits for, with a transfer put in where one is needed."""
+        if (tensor.name, place) not in self.made:
+            source = self.made[tensor.name, DEVICE if place == HOST else HOST]
+            name = f"{tensor.name} {'to' if place == HOST else 'from'} host"
+            task = link_task(name, tensor.bytes, "input", self.site.machine, to_host=place == HOST)
+            self.items.append(Item(name, task, LINK, (source,) if source else ()))
+            self.made[tensor.name, place] = name
+        return self.made[tensor.name, place]
+
+    def add(self, op: Op, index: int) -> None:
+        """Put an op where it runs."""
+        place = DEVICE if runs_on(op, self.site.machine.device) else HOST
+        needs = [self.bring(tensor, place) for tensor in op.activations]
+        machine = self.site.machine if place == DEVICE else self.site.host
+        if machine is None:
+            raise MappingError(
+                f"{self.site.machine.device.name} cannot run op {op.name} ({_what(op)}) and has no host that could"
+            )
+        placement = self._placement(op, index) if place == DEVICE else _from_memory(op, machine)
+        task = self.site.task(op, machine, placement)
+        self.items.append(Item(op.name, task, place, tuple(dict.fromkeys(n for n in needs if n))))
+        for tensor in op.outputs:
+            self._put(tensor, place, op.name)
+
+    def _placement(self, op: Op, index: int) -> Placement:
+        machine, plan = self.site.machine, self.plan
+
+        def channel(tensor: Tensor) -> str | None:
+            if tensor.role == "weight":
+                return None if tensor.name in plan.kept else machine.backing("weight")
+            return None if tensor.name in plan.resident else machine.backing("activation")
+
+        return Placement(
+            tuple(channel(t) for t in op.inputs), channel(op.outputs[0]), free_bytes(machine, plan, index)
+        )
+
+
+def _what(op: Op) -> str:
+    return f"{op.kind} {'+'.join(sorted(op.functions))}".strip() + f" in {op.dtype}"
+
+
+def _from_memory(op: Op, machine: Machine) -> Placement:
+    """Everything from and to the machine's own DRAM."""
+    sources = tuple(machine.backing("weight" if t.role == "weight" else "activation") for t in op.inputs)
+    free = tuple((m.name, machine.capacity_bytes(m)) for m in machine.sram.values())
+    return Placement(sources, machine.backing("activation"), free)
+
+
+def free_bytes(machine: Machine, plan: Plan, index: int) -> tuple[tuple[str, int], ...]:
+    """What is left of every on-chip memory while op ``index`` runs, rounded down to a coarse grid.
+
+    The grid lets ops that differ little in their surroundings share one mapping.
+    """
+    activations, weights = machine.buffer("activation"), machine.buffer("weight")
+    free = []
+    for memory in machine.sram.values():
+        left = machine.capacity_bytes(memory)
+        if memory is activations:
+            left -= plan.occupied_bytes[index]
+        if memory is weights:
+            left -= plan.kept_bytes
+        free.append((memory.name, _coarse(left)))
+    return tuple(free)
+
+
+def _coarse(size: int) -> int:
+    """Round down to eighths of a power of two: at most an eighth is lost, and order is kept."""
+    if size < 8:
+        return max(size, 0)
+    unit = 1 << (size.bit_length() - 4)
+    return size // unit * unit
+
+
+def _items(graph: Graph, site: Site, plan: Plan) -> tuple[Item, ...]:
+    placer = _Placer(graph, site, plan)
+    for index, op in enumerate(graph.ops):
+        placer.add(op, index)
+    for tensor in graph.outputs:
+        if tensor.name in site.to_host:
+            placer.bring(tensor, HOST)
+    return tuple(_with_prefetch(placer.items, graph, site.machine, plan))
+
+
+def _with_prefetch(items: Iterable[Item], graph: Graph, machine: Machine, plan: Plan) -> Iterator[Item]:
+    """Half of what is free while the op before runs, and half of what is free at its own time, takes weights early.
+
+    (The other half holds the tiles in use.)
+    """
+    index = {op.name: i for i, op in enumerate(graph.ops)}
+    memory = machine.buffer("weight")
+    room = free_half(machine, memory, plan)
+    before = len(graph.ops) - 1
+    for item in items:
+        if item.where == DEVICE:
+            own = index[item.task.op]
+            if item.task.prefetch_channel is not None:
+                yield replace(item, prefetch_bytes=min(item.task.prefetch_bytes, room[before], room[own]))
+            else:
+                yield item
+            before = own
+        else:
+            yield item
+
+
+def free_half(machine: Machine, memory: Memory | None, plan: Plan) -> list[int]:
+    """Half of the weights' buffer that is free during each op [bytes]; nothing without a buffer."""
+    if memory is None:
+        return [0] * len(plan.occupied_bytes)
+    shared = memory is machine.buffer("activation")
+    capacity = machine.capacity_bytes(memory) - plan.kept_bytes
+    return [max(0, capacity - (occupied if shared else 0)) // 2 for occupied in plan.occupied_bytes]
+
+
+def chain_ps(items: Iterable[Item], machine: Machine) -> int:
+    """End of the items one after another: what the engine finds for one lane alone whose items all wait in line."""
+    now = 0
+    idle_bytes = 0.0
+    for item in items:
+        task = item.task
+        duration = task.duration_ps
+        if task.prefetch_channel is not None:
+            early_ps = min(item.prefetch_bytes, idle_bytes) * PS_PER_S / machine.channels[task.prefetch_channel]
+            duration = max(task.resident_ps, math.ceil(duration - early_ps))
+        now += duration
+        if item.where == DEVICE:
+            weights = machine.backing("weight")
+            if weights is not None:
+                rate = machine.channels[weights] / PS_PER_S
+                idle_bytes = max(0.0, rate * duration - dict(task.channel_bytes).get(weights, 0))
+    return now
+
+
+def _pressure_ps(items: Iterable[Item], channels: Mapping[str, float], lanes: int) -> float:
+    """Time that the busiest channel needs when ``lanes`` lanes like this one share it [ps]."""
+    total: dict[str, int] = {}
+    for item in items:
+        for channel, size in item.task.channel_bytes:
+            total[channel] = total.get(channel, 0) + size
+    return max((size * lanes * PS_PER_S / channels[name] for name, size in total.items() if name in channels), default=0)
+
+
+def plan_lane(graph: Graph, site: Site, *, lanes: int = 1) -> Lane:
+    """Lay a graph out on one lane under each plan, and keep the fastest.
+
+    ``lanes`` lanes like it share the channels. Raises MappingError where no plan leaves room for every op's tiles.
+    """
+    machine = site.machine
+    best: tuple[float, Lane] | None = None
+    refusal: MappingError | None = None
+    for plan in plans(graph, **_arena_of(graph, site)):
+        try:
+            items = _items(graph, site, plan)
+        except MappingError as error:
+            refusal = refusal or error
+            continue
+        lane = Lane(graph, machine, plan, items)
+        cost = max(lane.chain_ps, _pressure_ps(items, machine.channels, lanes))
+        if best is None or cost < best[0]:
+            best = cost, lane
+    if best is None:
+        assert refusal is not None
+        raise refusal
+    return best[1]
+
+
+def _arena_of(graph: Graph, site: Site) -> dict[str, object]:
+    """Arguments of ``plans``: which activations may stay on chip, and how much room there is."""
+    machine = site.machine
+    activations, weights = machine.buffer("activation"), machine.buffer("weight")
+    backing = machine.backing("activation")
+    on_device = [op for op in graph.ops if runs_on(op, machine.device)]
+    eligible = {t.name for op in on_device for t in (*op.activations, *op.outputs)} - site.outside
+    if backing is not None and machine.is_dram(backing):
+        # Inputs lie in device memory at first, outputs end there.
+        eligible -= {t.name for t in (*graph.inputs, *graph.outputs)}
+    keeps = weights is not None and weights.keeps_between_steps and site.keep_weights
+    return {
+        "arena_bytes": machine.capacity_bytes(activations) if activations else 0,
+        "eligible": eligible,
+        "keep_bytes": machine.capacity_bytes(weights) if keeps and weights else 0,
+        "shared": activations is weights,
+    }
+

@@ -1,0 +1,125 @@
+"""What stays on chip between ops.
+
+A plan is an arena of ``limit`` bytes at the bottom of the buffer, and a budget for weights that are kept between steps.
+Both are taken from a grid that does not depend on the capacity, so every plan of a smaller memory is also one of a larger
+memory, where it leaves more room for tiles: with the fastest plan chosen, more capacity never slows a workload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Set
+from dataclasses import dataclass
+
+from accelsim.workload.graph import Graph
+from accelsim.workload.ops import Tensor
+
+SMALLEST_ARENA_BYTES = 2**16
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Tensors that never leave the chip while they live, and the room that they take."""
+
+    resident: frozenset[str]
+    occupied_bytes: tuple[int, ...]
+    """Bytes of the activations' buffer taken while each op runs."""
+    kept: frozenset[str]
+    """Weights that stay on chip from step to step."""
+    kept_bytes: int
+
+
+def grid(capacity_bytes: int, wanted_bytes: int) -> Iterator[int]:
+    """Sizes ``2**i`` and ``1.5 * 2**i`` up to the capacity, and no further than the first that holds all of ``wanted``.
+
+    >>> list(grid(400_000, 150_000))
+    [0, 65536, 98304, 131072, 196608]
+    """
+    yield 0
+    size = SMALLEST_ARENA_BYTES
+    while wanted_bytes:
+        for candidate in (size, size * 3 // 2):
+            if candidate > capacity_bytes:
+                return
+            yield candidate
+            if candidate >= wanted_bytes:
+                return
+        size *= 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Life:
+    """A tensor from the op that makes it to the last that reads it."""
+
+    tensor: Tensor
+    first: int
+    last: int
+
+
+def _lives(graph: Graph, eligible: Set[str]) -> list[_Life]:
+    """Shortest lives first, then in the order of their birth."""
+    position = {op.name: i for i, op in enumerate(graph.ops)}
+    lives = []
+    for name in graph.tensors:
+        if name not in eligible:
+            continue
+        maker = graph.producer.get(name)
+        first = position[maker.name] if maker else 0
+        last = max((position[op.name] for op in graph.consumers[name]), default=len(graph.ops) - 1)
+        lives.append(_Life(graph.tensors[name], first, last))
+    return sorted(lives, key=lambda life: (life.last - life.first, life.first, life.tensor.name))
+
+
+def _arena(lives: list[_Life], limit: int) -> list[tuple[_Life, int]]:
+    """Place tensors at the lowest address that is free for all their life; those that end above ``limit`` stay out."""
+    placed: list[tuple[_Life, int]] = []
+    for life in lives:
+        size = life.tensor.bytes
+        taken = sorted(
+            (start, start + other.tensor.bytes)
+            for other, start in placed
+            if other.first <= life.last and life.first <= other.last
+        )
+        address = 0
+        for start, end in taken:
+            if start - address >= size:
+                break
+            address = max(address, end)
+        if address + size <= limit:
+            placed.append((life, address))
+    return placed
+
+
+def _kept(graph: Graph, budget: int) -> tuple[frozenset[str], int]:
+    """Weights in the order of their use, as long as they fit."""
+    kept: set[str] = set()
+    total = 0
+    for tensor in graph.weights:
+        if total + tensor.bytes <= budget:
+            kept.add(tensor.name)
+            total += tensor.bytes
+    return frozenset(kept), total
+
+
+def plans(graph: Graph, *, arena_bytes: int, eligible: Set[str], keep_bytes: int, shared: bool) -> Iterator[Plan]:
+    """Every plan: arenas up to ``arena_bytes`` for the ``eligible`` activations, weights kept in up to ``keep_bytes``.
+
+    ``shared``: both lie in one memory, of ``arena_bytes``.
+    """
+    lives = _lives(graph, eligible)
+    wanted = sum(life.tensor.bytes for life in lives)
+    seen: set[tuple[frozenset[str], frozenset[str]]] = set()
+    arenas = {limit: _arena(lives, limit) for limit in grid(arena_bytes, wanted)}
+    for budget in grid(keep_bytes, graph.weight_bytes):
+        kept, kept_bytes = _kept(graph, budget)
+        for limit, placed in arenas.items():
+            if shared and limit + budget > arena_bytes:
+                continue
+            resident = frozenset(life.tensor.name for life, _ in placed)
+            if (resident, kept) in seen:
+                continue
+            seen.add((resident, kept))
+            occupied = [0] * len(graph.ops)
+            for life, start in placed:
+                for i in range(life.first, life.last + 1):
+                    occupied[i] = max(occupied[i], start + life.tensor.bytes)
+            yield Plan(resident, tuple(occupied), kept, kept_bytes)
