@@ -27,13 +27,45 @@ def _known_dtype(name: str) -> str:
     return name
 
 
-Count = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=MAX_DIMENSION, strict=True)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
-Fraction01 = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False, strict=True)]
-DTypeName = Annotated[str, AfterValidator(_known_dtype)]
+Count = Annotated[
+    int,
+    BeforeValidator(_whole),
+    Field(ge=1, le=MAX_DIMENSION, strict=True, description="a whole number from 1 to 2^40"),
+]
+Positive = Annotated[
+    float, Field(ge=1e-12, le=1e18, allow_inf_nan=False, strict=True, description="a number > 0 (1e-12 to 1e18)")
+]
+NonNegative = Annotated[
+    float, Field(ge=0, le=1e18, allow_inf_nan=False, strict=True, description="a number >= 0 (at most 1e18)")
+]
+Fraction01 = Annotated[
+    float, Field(ge=1e-6, le=1, allow_inf_nan=False, strict=True, description="a number > 0 and <= 1 (1e-6 or more)")
+]
+Flag = Annotated[bool, Field(strict=True)]
+Text = Annotated[str, Field(min_length=1, description="text that is not empty")]
+Name = Annotated[
+    str,
+    Field(pattern=r"^[a-z][a-z0-9_]*$", description="a name of small letters, digits and _ that begins with a letter"),
+]
+DTypeName = Annotated[str, AfterValidator(_known_dtype), Field(description="a number format")]
 Role = Literal["activation", "weight", "partial_sum"]
 Rates = dict[DTypeName, Positive]
+Tiles = Annotated[
+    tuple[tuple[Count, Count, Count], ...],
+    Field(min_length=1, description="a list of [m, n, k], each a whole number from 1 to 2^40"),
+]
+OpKind = Literal[
+    "matmul", "conv2d", "elementwise", "reduction", "softmax", "norm", "pool", "gather", "move", "opaque"
+]  # fmt: skip
+"""Kinds of op; a test holds them equal to the workload's."""
+Function = Literal[
+    "identity", "add", "sub", "mul", "div", "affine", "relu", "clip", "leaky_relu", "max", "min", "abs", "neg",
+    "compare", "select", "exp", "log", "sqrt", "reciprocal", "pow", "erf", "tanh", "sigmoid", "hard_sigmoid",
+    "silu", "gelu",
+]  # fmt: skip
+"""Elementwise functions; a test holds them equal to the workload's."""
+RESERVED_NAMES = frozenset({"mac", "add", "mul", "special", "register"})
+"""What memories and links may not be called: actions in a trace begin with these."""
 
 
 class Part(BaseModel):
@@ -41,7 +73,7 @@ class Part(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source: str = Field(min_length=1)
+    source: Text
     """Where the numbers come from; ``ASSUMED: ...`` where nothing is published."""
 
 
@@ -55,7 +87,7 @@ class SystolicArray(Part):
     """Which operand is stationary: weights, outputs or inputs."""
     freq_hz: Positive
     macs_per_cycle_per_cell: Rates
-    stationary_double_buffered: bool = True
+    stationary_double_buffered: Flag = True
     """The next fold's stationary tile shifts in while this one streams."""
     energy_pj_per_mac: dict[DTypeName, Positive] = {}
     """Overrides the energy table's multiply + add, where a source gives it."""
@@ -74,7 +106,7 @@ class TensorCores(Part):
     freq_hz: Positive
     macs_per_cycle_per_core: Rates
     """Dense multiply-accumulates of one core in a cycle."""
-    tiles: Annotated[tuple[tuple[Count, Count, Count], ...], Field(min_length=1)]
+    tiles: Tiles
     """Thread-block tiles (m, n, k) that its library has."""
     energy_pj_per_mac: dict[DTypeName, Positive] = {}
     register_pj_per_bit: NonNegative | None = None
@@ -97,7 +129,7 @@ class VectorUnit(Part):
     """Exponentials, divisions, roots of one core in a cycle."""
     macs_per_cycle_per_core: Rates = {}
     """Fused multiply-accumulates of one core in a cycle; empty where it computes no matrix products."""
-    tiles: tuple[tuple[Count, Count, Count], ...] = ((64, 64, 16),)
+    tiles: Tiles = ((64, 64, 16),)
     """Register- and cache-blocked tiles (m, n, k) of a matrix product on one core."""
     energy_pj_per_mac: dict[DTypeName, Positive] = {}
     register_pj_per_bit: NonNegative | None = None
@@ -126,7 +158,7 @@ class Core(Part):
     """What is there ``count`` times."""
 
     count: Count
-    gang: bool
+    gang: Flag
     """True: one op is spread over all cores in use (CPU, GPU); false: an op runs on one core."""
     matrix: MatrixUnit | None = None
     vector: VectorUnit
@@ -135,7 +167,7 @@ class Core(Part):
 class Memory(Part):
     """One level of the hierarchy. ``scope = "core"``: every core has its own, with this capacity and bandwidth."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    name: Name
     kind: Literal["sram", "dram"]
     scope: Literal["core", "device"] = "device"
     capacity_bytes: Count
@@ -143,9 +175,9 @@ class Memory(Part):
     write_bandwidth_bytes_per_s: Positive | None = None
     """A write port of its own; absent: reads and writes share ``bandwidth_bytes_per_s``."""
     holds: tuple[Role, ...] = ("activation", "weight", "partial_sum")
-    double_buffered: bool = True
+    double_buffered: Flag = True
     """Half of it takes what comes next while the other half is used."""
-    keeps_between_steps: bool = False
+    keeps_between_steps: Flag = False
     """Weights that fit stay in it from one step to the next."""
     access_bits: Count = 64
     """Width of one access; sets an SRAM's energy."""
@@ -163,7 +195,7 @@ class Memory(Part):
 class Link(Part):
     """A connection to the outside."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    name: Name
     bandwidth_bytes_per_s: Positive
     latency_s: NonNegative
     energy_pj_per_bit: NonNegative
@@ -172,7 +204,7 @@ class Link(Part):
 class Host(Part):
     """The computer that a device hangs on: it runs the ops that the device lacks."""
 
-    device: Annotated[str, Field(min_length=1)]
+    device: Text
     """The name of its device file."""
     link: Link
 
@@ -199,9 +231,9 @@ class Power(Part):
 class Limits(Part):
     """What it can run; an absent list is no limit."""
 
-    ops: tuple[str, ...] | None = None
+    ops: tuple[OpKind, ...] | None = None
     """Kinds of op that it runs; others go to the host."""
-    functions: tuple[str, ...] | None = None
+    functions: tuple[Function, ...] | None = None
     """Elementwise functions that it runs."""
 
 
@@ -219,15 +251,15 @@ class Calibration(Part):
 class Device(Part):
     """A whole accelerator, GPU or CPU."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    name: Name
     description: str
     process_nm: Positive
     default_dtype: DTypeName
     autocast: dict[DTypeName, DTypeName] = {}
     """Formats that it lacks and what its compiler turns them into."""
-    fuses_epilogue: bool = True
+    fuses_epilogue: Flag = True
     """Elementwise ops after a matrix product are applied before its result is written."""
-    prefetches_weights: bool = False
+    prefetches_weights: Flag = False
     """The next op's weights are fetched while an op computes."""
     core: Core
     memory: Annotated[tuple[Memory, ...], Field(min_length=1)]
@@ -243,7 +275,13 @@ class Device(Part):
     def _consistent(self) -> Self:
         problems = []
         names = [m.name for m in self.memory]
-        problems += [f"memory {n!r}: stands twice" for n in sorted({n for n in names if names.count(n) > 1})]
+        problems += [f"memory[{n}]: stands twice" for n in sorted({n for n in names if names.count(n) > 1})]
+        problems += [f"memory[{m.name}]: is a DRAM; want it last" for m in self.memory[:-1] if m.kind == "dram"]
+        named = {"memory": names, "host.link": [self.host.link.name] if self.host else []}
+        taken = RESERVED_NAMES | set(type(self).model_fields) | set(named["host.link"])
+        problems += [f"memory[{n}].name: is taken; want another name than {n!r}" for n in names if n in taken]
+        if RESERVED_NAMES.union(type(self).model_fields).intersection(named["host.link"]):
+            problems.append(f"host.link.name: is taken; want another name than {named['host.link'][0]!r}")
         if not self.path("weight"):
             problems.append("memory: want at least one that holds 'weight'")
         if not self.path("activation"):
@@ -257,11 +295,11 @@ class Device(Part):
             if not self.computes(instead):
                 problems.append(f"autocast.{lacking}: no unit of core computes {instead!r}")
         if problems:
-            raise ValueError("; ".join(problems))
+            raise ValueError("\n".join(problems))
         return self
 
     def path(self, role: Role) -> tuple[Memory, ...]:
-        """The memories that an operand of this role passes through, nearest first."""
+        """Return the memories that an operand of this role passes through, nearest first."""
         return tuple(m for m in self.memory if role in m.holds)
 
     def computes(self, dtype: str) -> bool:
@@ -295,7 +333,7 @@ class Device(Part):
         return self.memory[-1] if self.memory[-1].kind == "dram" else None
 
     def memory_named(self, name: str) -> Memory:
-        """The memory of that name."""
+        """Return the memory of that name."""
         return next(m for m in self.memory if m.name == name)
 
     def voltage_scale(self, clock_fraction: float) -> float:

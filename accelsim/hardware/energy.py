@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -26,6 +27,7 @@ from accelsim.hardware.device import (
     Part,
     Positive,
     SystolicArray,
+    Text,
 )
 from accelsim.hardware.files import read_toml, validate
 
@@ -65,11 +67,10 @@ class SramModel(Part):
         """One access of ``access_bits`` [pJ]."""
         bank_bytes = min(capacity_bytes, self.bank_bytes)
         width = access_bits / self.reference_bits
-        bank = self.reference_pj * (bank_bytes / self.reference_bytes) ** self.capacity_exponent
+        bank_pj = self.reference_pj * math.pow(bank_bytes / self.reference_bytes, self.capacity_exponent)
         wire_mm = self._side_mm(capacity_bytes) - self._side_mm(bank_bytes)
-        return (
-            bank * width ** (self.width_exponent if width > 1 else 1) + self.wire_pj_per_bit_mm * wire_mm * access_bits
-        )
+        across_pj = self.wire_pj_per_bit_mm * wire_mm * access_bits
+        return bank_pj * math.pow(width, self.width_exponent if width > 1 else 1) + across_pj
 
     def _side_mm(self, capacity_bytes: int) -> float:
         return math.sqrt(self.mm2_per_mib * capacity_bytes / 2**20)
@@ -81,7 +82,7 @@ Costs = dict[DTypeName, PerOp]
 class EnergyTable(Part):
     """Energy per action at one technology node; every row says where it comes from."""
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Text
     node_nm: Positive
     add: Costs
     mul: Costs
@@ -129,7 +130,7 @@ class EnergyTable(Part):
         return unit.energy_pj_per_mac.get(dtype) or self.mul[dtype].pj + self.add[DTYPES[dtype].accumulator].pj
 
     def register_pj_per_bit(self, device: Device) -> float:
-        """Moving one bit through a register: pipeline registers in a systolic array, register files elsewhere [pJ]."""
+        """Return a bit's cost through a register [pJ]: a pipeline's in a systolic array, else a register file's."""
         unit = device.core.matrix or device.core.vector
         if unit.register_pj_per_bit is not None:
             return unit.register_pj_per_bit
@@ -137,7 +138,7 @@ class EnergyTable(Part):
         return row.pj_per_bit
 
     def memory_pj_per_bit(self, memory: Memory) -> float:
-        """Reading or writing one bit [pJ]."""
+        """Return the cost of reading or writing one bit [pJ]."""
         if memory.energy_pj_per_bit is not None:
             return memory.energy_pj_per_bit
         if memory.kind == "dram":
@@ -182,9 +183,9 @@ class Curve(Part):
     points: Annotated[tuple[tuple[Positive, Positive], ...], Field(min_length=2)]
 
     def at(self, node_nm: float) -> float:
-        """The factor at a node between the first and the last point."""
+        """Return the factor at a node between the first and the last point."""
         points = sorted(self.points)
-        for (low, at_low), (high, at_high) in zip(points, points[1:], strict=False):
+        for (low, at_low), (high, at_high) in pairwise(points):
             if low <= node_nm <= high:
                 share = math.log(node_nm / low) / math.log(high / low)
                 return math.exp(math.log(at_low) + share * math.log(at_high / at_low))
@@ -227,7 +228,7 @@ def load_energy_table(name_or_node: str | float | os.PathLike[str]) -> EnergyTab
 
 
 def energy_table_of(device: Device) -> EnergyTable:
-    """The table that a device names, else that of its process."""
+    """Return the table that a device names, else that of its process."""
     return load_energy_table(device.energy_node or device.process_nm)
 
 
@@ -246,13 +247,13 @@ def _shipped(name: str) -> EnergyTable:
 
 @cache
 def scaling() -> Scaling:
-    """The shipped factors between nodes."""
+    """Load the shipped factors between nodes."""
     label = "scaling.toml"
     return validate(Scaling, read_toml(resource_dir("hwconfigs") / "energy" / label, label), label)
 
 
 def scaled(table: EnergyTable, node_nm: float) -> EnergyTable:
-    """A 45 nm table at another node: logic and SRAM by their own factors, DRAM and wires per mm as they are."""
+    """Take a 45 nm table to another node: logic and SRAM by factors of their own, DRAM and wires per mm unchanged."""
     by = scaling()
     logic, sram, area = by.logic.at(node_nm), by.sram.at(node_nm), by.area.at(node_nm)
 
@@ -278,7 +279,7 @@ def scaled(table: EnergyTable, node_nm: float) -> EnergyTable:
 
 
 def table_problems(device: Device) -> list[str]:
-    """What keeps a device from being priced, one line each."""
+    """Return what keeps a device from being priced, one line each."""
     key = "energy_node" if device.energy_node else "process_nm"
     try:
         table = energy_table_of(device)
@@ -309,7 +310,7 @@ class EnergyRow:
 
 
 def table_rows(table: EnergyTable, dtypes: Sequence[str] = ()) -> list[EnergyRow]:
-    """A table as rows to print: arithmetic (of ``dtypes``, all unless said), registers, SRAM, DRAM."""
+    """Return a table as rows to print: arithmetic (of ``dtypes``, all unless said), registers, SRAM, DRAM."""
     chosen = [name for name in DTYPES if not dtypes or name in dtypes]
     unit = table.add["int32"].pj
     rows: list[EnergyRow] = []

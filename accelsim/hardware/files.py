@@ -56,17 +56,17 @@ def validate(model: type[M], data: Mapping[str, Any], label: str) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        lines = [f"{label}: {line}" for _, line in problems(error, model, data)]
-    raise ConfigError(*lines)
+        lines = problems(error, model, data)
+    raise ConfigError(*(f"{label}: {line}" for line in lines))
 
 
-def problems(error: ValidationError, model: type[BaseModel], data: Any) -> list[tuple[Loc, str]]:
-    """Each problem as its place in the file and a line ``path: got X; want Y``."""
-    found: list[tuple[Loc, str]] = []
+def problems(error: ValidationError, model: type[BaseModel], data: Any) -> list[str]:
+    """Return each problem as a line ``path: got X; want Y``, in the order of the model's fields."""
+    found: list[str] = []
     for detail in error.errors(include_url=False):
         loc, annotation = _walk(model, detail["loc"])
-        found += [(loc, line) for line in _lines(dict(detail), loc, annotation, data)]
-    return sorted(found, key=lambda item: [str(part) for part in item[0]])
+        found += _lines(dict(detail), loc, annotation, data)
+    return list(dict.fromkeys(found))
 
 
 def _lines(detail: dict[str, Any], loc: Loc, annotation: Any, data: Any) -> Iterable[str]:
@@ -88,11 +88,17 @@ def _lines(detail: dict[str, Any], loc: Loc, annotation: Any, data: Any) -> Iter
         if isinstance(got, Mapping | BaseModel):
             return [f"{path}.{line}" if path else line for line in said]
         return [f"{path}: got {show(got)}; {line}" for line in said]
-    return [f"{path}: got {show(got)}; want {wanted(annotation)}{without_unit(got, annotation)}"]
+    hint = without_unit(got, annotation) or _nearest_choice(got, annotation)
+    return [f"{path}: got {show(got)}; want {wanted(annotation)}{hint}"]
+
+
+def _nearest_choice(got: Any, annotation: Any) -> str:
+    choices = get_args(bare(annotation)) if get_origin(bare(annotation)) is Literal else ()
+    return nearest(got, choices) if isinstance(got, str) else ""
 
 
 def spell(loc: Loc, data: Any) -> str:
-    """A place as a person writes it: ``memory[dram].capacity_bytes``, list items by name where they have one."""
+    """Write a place as a person does: ``memory[dram].capacity_bytes``, list items by name where they have one."""
     text = ""
     for part in loc:
         inner = data[part] if _has(data, part) else None
@@ -112,7 +118,7 @@ def _has(data: Any, part: str | int) -> bool:
 
 
 def show(value: Any) -> str:
-    """A value as in the file, cut where it is long."""
+    """Write a value as in the file, cut where it is long."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Mapping):
@@ -135,7 +141,7 @@ def without_unit(got: Any, annotation: Any) -> str:
 
 @cache
 def fields_of(model: type[BaseModel]) -> dict[str, Any]:
-    """The fields of a section with their annotations, descriptions included."""
+    """Return the fields of a section with their annotations, descriptions included."""
     hints = get_type_hints(model, include_extras=True)
     return {name: hints[name] for name in model.model_fields}
 
@@ -166,19 +172,19 @@ def is_number(annotation: Any) -> bool:
 
 
 def sections(annotation: Any) -> tuple[type[BaseModel], ...]:
-    """The models that may stand there; empty for anything but a section."""
+    """Return the models that may stand there; empty for anything but a section."""
     inner = bare(annotation)
     members = get_args(inner) if is_union(inner) else (inner,)
     return tuple(m for m in members if isinstance(m, type) and issubclass(m, BaseModel))
 
 
 def fields_at(annotation: Any) -> dict[str, Any]:
-    """The fields of a section, of all its kinds where there are several."""
+    """Return the fields of a section, of all its kinds where there are several."""
     return {name: field for model in sections(annotation) for name, field in fields_of(model).items()}
 
 
 def wanted(annotation: Any) -> str:
-    """What may stand there, in words: a type's own description where it has one."""
+    """Say what may stand there: a type's own description where it has one."""
     if is_optional(annotation):
         return wanted(next(arg for arg in get_args(annotation) if arg is not type(None)))
     if get_origin(annotation) is Annotated:
@@ -224,7 +230,7 @@ def _walk(model: type[BaseModel], loc: Sequence[str | int]) -> tuple[Loc, Any]:
 
 
 def _step(inner: Any, part: str | int) -> Any:
-    """The annotation one step down."""
+    """Go one step down."""
     if get_origin(inner) is dict:
         return get_args(inner)[1]
     if get_origin(inner) is tuple:

@@ -26,6 +26,7 @@ from accelsim.hardware.files import (
     problems,
     read_toml,
     sections,
+    spell,
     validate,
 )
 
@@ -51,7 +52,8 @@ def load_device(name_or_path: str | os.PathLike[str], overrides: Mapping[str, Va
     data = read_toml(path, label)
     device = validate(Device, data, label)
     if overrides:
-        device = _override(device, data, overrides, label)
+        return _override(device, data, overrides, path, label)
+    device = _beside(device, path)
     found = _cross_problems(device)
     if found:
         raise ConfigError(*(f"{label}: {problem}" for problem in found))
@@ -69,18 +71,22 @@ def check_device_file(path: str | os.PathLike[str]) -> list[str]:
 
 def device_sha256(device: Device) -> str:
     """Hash of all that a device says after overrides, independent of the order of keys in its file."""
-    text = json.dumps(device.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    said = device.model_dump(mode="json")
+    said["energy_node"] = Path(device.energy_node).name  # where a checkout lies is no part of a device
+    if device.host:
+        said["host"]["device"] = Path(device.host.device).name
+    text = json.dumps(said, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _find(name_or_path: str | os.PathLike[str]) -> tuple[Path, str]:
-    """The file of a device and how to call it in messages."""
+    """Find the file of a device and how to call it in messages."""
     text = os.fspath(name_or_path)
     names = device_names()
     if text in names:
         return resource_dir("hwconfigs") / "devices" / f"{text}.toml", f"{text}.toml"
     path = Path(text)
-    if text.endswith(".toml") or path.name != text or ("\0" not in text and path.exists()):
+    if text.endswith(".toml") or path.name != text or (text and "\0" not in text and path.exists()):
         return path, text
     raise ConfigError(
         f"device {text!r}: unknown{nearest(text, names)}; want a path to a device file, or one of "
@@ -88,8 +94,18 @@ def _find(name_or_path: str | os.PathLike[str]) -> tuple[Path, str]:
     )
 
 
+def _beside(device: Device, path: Path) -> Device:
+    """Let the names of other files in a device file be relative to it."""
+    changes: dict[str, Any] = {}
+    if device.energy_node.endswith(".toml") and (path.parent / device.energy_node).exists():
+        changes["energy_node"] = str(path.parent / device.energy_node)
+    if device.host and device.host.device.endswith(".toml") and (path.parent / device.host.device).exists():
+        changes["host"] = device.host.model_copy(update={"device": str(path.parent / device.host.device)})
+    return device.model_copy(update=changes) if changes else device
+
+
 def _cross_problems(device: Device) -> list[str]:
-    """What is wrong between files: the host's device and the energy table."""
+    """Say what is wrong between files: the host's device and the energy table."""
     found = table_problems(device)
     if device.host:
         found += [f"host.device: {problem}" for problem in _host_problems(device.host.device)]
@@ -109,7 +125,7 @@ def _host_problems(name: str) -> list[str]:
 
 
 def field_values(device: Device) -> dict[str, Any]:
-    """Every field of a device by the path that ``--set`` takes, parts by their names, with its value."""
+    """Return every field of a device by the path that ``--set`` takes, parts by their names, with its value."""
     return dict(_field_values(device))
 
 
@@ -133,8 +149,8 @@ def _leaves(prefix: str, section: BaseModel, skip: tuple[str, ...] = ()) -> Iter
             yield path, value
 
 
-def _override(device: Device, data: dict[str, Any], overrides: Mapping[str, Value], label: str) -> Device:
-    """The device with fields set; ``data`` is its file's content, known to be right."""
+def _override(device: Device, data: dict[str, Any], overrides: Mapping[str, Value], path: Path, label: str) -> Device:
+    """Return the device with fields set; ``data`` is its file's content, known to be right."""
     changed = copy.deepcopy(data)
     places: dict[Loc, str] = {}
     wrong: list[str] = []
@@ -148,22 +164,27 @@ def _override(device: Device, data: dict[str, Any], overrides: Mapping[str, Valu
     if wrong:
         raise ConfigError(*wrong)
     try:
-        return Device.model_validate(changed)
+        device = _beside(Device.model_validate(changed), path)
+        wrong = _cross_problems(device)
     except ValidationError as error:
-        found = problems(error, Device, changed)
-    raise ConfigError(*dict.fromkeys(_blame(loc, line, places, label) for loc, line in found))
+        wrong = problems(error, Device, changed)
+    if wrong:
+        keys = {spell(loc, changed): key for loc, key in places.items()}
+        raise ConfigError(*(_blame(line, keys, label) for line in wrong))
+    return device
 
 
-def _blame(loc: Loc, line: str, places: Mapping[Loc, str], label: str) -> str:
-    """The line, after the ``--set`` that it is about."""
-    for place, key in places.items():
-        if loc[: len(place)] == place:
-            return f"--set {key}: {line.split(': ', 1)[1]}"
-    return f"{label} with --set {', '.join(places.values())}: {line}"
+def _blame(line: str, keys: Mapping[str, str], label: str) -> str:
+    """Return a line ``path: what is wrong`` as one about the ``--set`` that it is about."""
+    path, said = line.split(": ", 1)
+    for spelled, key in keys.items():
+        if path == spelled or path.startswith((f"{spelled}.", f"{spelled}[")):
+            return f"--set {key}{path.removeprefix(spelled)}: {said}"
+    return f"{label} with --set {', '.join(keys.values())}: {line}"
 
 
 def _resolve(key: str, device: Device, data: Mapping[str, Any]) -> tuple[Loc, Any]:
-    """The place that ``key`` names, and its annotation."""
+    """Find the place that ``key`` names, and its annotation."""
     parts = key.split(".")
     loc, rest = _start(parts, device)
     annotation = _annotation_at(loc, data)
@@ -214,7 +235,7 @@ def _value_at(data: Any, loc: Loc) -> Any:
 
 
 def _kind_of(annotation: Any, value: Any) -> Any:
-    """The one section of a union that ``value`` says it is, else all of them."""
+    """Choose the one section of a union that ``value`` says it is, else all of them."""
     kind = value.get("kind") if isinstance(value, Mapping) else None
     for model in sections(annotation):
         if (
@@ -228,10 +249,12 @@ def _kind_of(annotation: Any, value: Any) -> Any:
 
 def _unknown(key: str, loc: Loc, siblings: Mapping[str, Any], device: Device) -> str:
     guess = nearest(key, field_values(device))
-    if loc:
+    if loc and loc != ("memory",):
         return f"--set {key}: unknown field{guess}; known here: {', '.join(siblings) or 'nothing below it'}"
-    parts = [*Device.model_fields, *(m.name for m in device.memory)]
-    parts += [device.host.link.name] if device.host else []
+    parts = [m.name for m in device.memory]
+    if not loc:
+        parts = [*Device.model_fields, *parts] + ([device.host.link.name] if device.host else [])
+        guess = guess or nearest(key.split(".")[0], parts)
     return f"--set {key}: unknown field{guess}; {device.name} has {', '.join(parts)}"
 
 
@@ -251,7 +274,7 @@ def _put(data: dict[str, Any], loc: Loc, value: Any) -> None:
 
 
 def _read_value(value: Value, annotation: Any) -> Any:
-    """A value as the file would hold it; text that is none of these is left for the model to refuse."""
+    """Return a value as the file would hold it; text that is none of these is left for the model to refuse."""
     if not isinstance(value, str):
         return list(value) if isinstance(value, tuple) else value
     text = value.strip()
