@@ -118,6 +118,7 @@ def make_result(
         energy_j=energy,
         energy_per_item_j=energy / batch,
         average_power_w=energy / latency if latency else 0.0,
+        host_energy_j=sum(op.energy_j for op in results if op.device != device),
         macs=macs,
         dram_bytes=nbytes,
         mac_utilization=macs * shrink / (peak * latency) if latency else 0.0,

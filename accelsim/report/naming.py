@@ -155,10 +155,11 @@ def bottleneck(result: Result) -> str:
 
 def slowest_op(result: Result) -> tuple[str, float, str]:
     """Name, time over all cores [s] and bound of the op that takes longest."""
-    seconds: dict[str, float] = {}
-    bounds: dict[str, str] = {}
+    seconds: dict[tuple[str, str], float] = {}
+    bounds: dict[tuple[str, str], str] = {}
     for op in result.ops:
-        seconds[op.name] = seconds.get(op.name, 0.0) + op.latency_s
-        bounds.setdefault(op.name, op.bound)
-    name = max(seconds, key=lambda op: seconds[op])
-    return name, seconds[name], bounds[name]
+        key = (op.name, op.kind)
+        seconds[key] = seconds.get(key, 0.0) + op.latency_s
+        bounds.setdefault(key, op.bound)
+    key = max(seconds, key=lambda each: seconds[each])
+    return key[0], seconds[key], bounds[key]

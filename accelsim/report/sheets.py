@@ -74,6 +74,9 @@ def headline_rows(
         ),
         ("Clock", si(result.clock_hz, "Hz"), _clock_remark(result.clock_hz, nominal_clock_hz)),
     ]
+    if result.host_energy_j:
+        host = f"of the host, a step; not in the {si(result.energy_j, 'J')} of the device"
+        rows.append(("Host energy", si(result.host_energy_j, "J"), host))
     changed = [f"{key}={value}" for key, value in facets(result).items() if "." in key and "param." not in key]
     return rows + ([("Changed", f"{len(changed)}", ", ".join(changed))] if changed else [])
 
@@ -121,11 +124,11 @@ class OpRow:
 
 def op_rows(result: Result) -> list[OpRow]:
     """Ops, longest first; time is the mean over replicas, bytes and energy are their sum."""
-    groups: dict[str, list[OpResult]] = {}
+    groups: dict[tuple[str, str], list[OpResult]] = {}
     for op in result.ops:
-        groups.setdefault(op.name, []).append(op)
+        groups.setdefault((op.name, op.kind), []).append(op)
     total = sum(op.latency_s for op in result.ops) or 1.0
-    rows = [_op_row(name, ops, result, total) for name, ops in groups.items()]
+    rows = [_op_row(name, ops, result, total) for (name, _), ops in groups.items()]
     return sorted(rows, key=lambda row: -row.share)
 
 

@@ -56,6 +56,7 @@ _RUN_FIELDS = (
     "energy_j",
     "energy_per_item_j",
     "average_power_w",
+    "host_energy_j",
     "tdp_w",
     "clock_hz",
     "macs",
