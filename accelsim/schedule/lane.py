@@ -281,15 +281,18 @@ def chain_ps(items: Iterable[Item], machine: Machine) -> int:
     for item in items:
         task = item.task
         duration = task.duration_ps
+        early_bytes = 0.0
         if task.prefetch_channel is not None:
-            early_ps = min(item.prefetch_bytes, idle_bytes) * PS_PER_S / machine.channels[task.prefetch_channel]
+            early_bytes = min(item.prefetch_bytes, idle_bytes)
+            early_ps = early_bytes * PS_PER_S / machine.channels[task.prefetch_channel]
             duration = max(task.resident_ps, math.ceil(duration - early_ps))
         now += duration
         if item.where == DEVICE:
             weights = machine.backing("weight")
             if weights is not None:
                 rate = machine.channels[weights] / PS_PER_S
-                idle_bytes = max(0.0, rate * duration - dict(task.channel_bytes).get(weights, 0))
+                moved = dict(task.channel_bytes).get(weights, 0) - early_bytes
+                idle_bytes = max(0.0, rate * duration - moved)
     return now
 
 

@@ -141,6 +141,10 @@ class Op:
         """Inputs that are not weights."""
         return tuple(t for t in self.inputs if t.role != "weight")
 
+    def bytes_read(self, tensor: Tensor) -> int:
+        """Bytes of one of its inputs that it looks at, each counted once."""
+        return tensor.bytes
+
     @property
     def functions(self) -> frozenset[str]:
         """Elementwise functions that a device must have to run it."""
@@ -319,6 +323,10 @@ class Gather(Op):
     """Rows looked up in a table (``inputs[0]``) by indices (``inputs[1]``); only the rows asked for are read."""
 
     kind: ClassVar[str] = "gather"
+
+    def bytes_read(self, tensor: Tensor) -> int:
+        """Of the table, no more than the rows that come out."""
+        return min(tensor.bytes, self.outputs[0].bytes) if tensor is self.inputs[0] else tensor.bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,90 @@
+"""The command line: a thin door. Each command loads, calls and shows; only here is anything printed."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from accelsim.base.errors import AccelsimError, LimitViolation
+
+COMMANDS = ("demo", "list", "show", "check", "run", "roofline", "energy", "convert", "lab")
+
+
+class Commands(click.Group):
+    """Commands that are imported when they are named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the tour."""
+        return [*COMMANDS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import it."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(f"accelsim.cli.{cmd_name}_command").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Suggest the nearest command where one is misspelt."""
+        from accelsim.base.errors import nearest
+
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            raise click.UsageError(
+                f"no command {args[0]!r}{nearest(args[0], COMMANDS)}; want one of {', '.join(COMMANDS)}", ctx
+            )
+        return super().resolve_command(ctx, args)
+
+
+def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        click.echo(f"accelsim {version('accelsim')}")
+        ctx.exit()
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+def cli() -> None:
+    """Answer what-if questions about deep-learning accelerators.
+
+    Start with `accelsim demo`, then `accelsim run tpu_v1 onnx:light_resnet50 --batch 8`.
+    """
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 an asserted limit does not hold, 2 wrong input."""
+    sys.exit(status(args))
+
+
+def status(args: list[str] | None = None) -> int:
+    """Run the command line; its exit status. Every error is a message, none a stack trace."""
+    try:
+        outcome: Any = cli.main(args=args, prog_name="accelsim", standalone_mode=False)
+    except LimitViolation as violation:
+        return _complain(str(violation), 1)
+    except AccelsimError as error:
+        return _complain(str(error), 2)
+    except click.ClickException as error:
+        hint = f"\nTry '{error.ctx.command_path} --help'." if isinstance(error, click.UsageError) and error.ctx else ""
+        return _complain(error.format_message() + hint, 2)
+    except (click.Abort, KeyboardInterrupt):
+        return _complain("interrupted", 130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{name}{error.strerror or error}", 2)
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _complain(message: str, code: int) -> int:
+    click.echo(f"accelsim: {message}", err=True)
+    return code

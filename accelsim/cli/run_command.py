@@ -1,0 +1,163 @@
+"""``accelsim run``: one simulation, or a small sweep."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from accelsim.cli import options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from accelsim.analysis.result import Result
+    from accelsim.study.sweep import Point
+
+
+@click.command("run")
+@click.argument("device")
+@click.argument("workload")
+@options.run_options
+@click.option("--json", "json_file", metavar="FILE|-", help="Write the result (a list, for a sweep).")
+@click.option("--csv", "csv_file", metavar="FILE|-", help="Write the ops (for a sweep: the runs).")
+@click.option("--trace", "trace_file", metavar="FILE", help="Write a trace that opens in Perfetto.")
+@click.option("--plot", "plot_dir", metavar="DIR", help="Write figures, PDF and PNG.")
+@click.option("--assert", "limits", multiple=True, metavar="FIELD<NUMBER", help="Exit 1 unless it holds: latency_ms<5.")
+@click.option("--top", type=click.IntRange(0), default=12, show_default=True, help="Ops to list, slowest first.")
+def command(
+    device: str,
+    workload: str,
+    json_file: str | None,
+    csv_file: str | None,
+    trace_file: str | None,
+    plot_dir: str | None,
+    limits: Sequence[str],
+    top: int,
+    **how: Any,
+) -> None:
+    """Run WORKLOAD on DEVICE: latency, throughput, energy, and what bounds them.
+
+    DEVICE and WORKLOAD are a shipped name (see `accelsim list`) or a path; a workload may be an .onnx file or
+    onnx:light_resnet50. Lists in --batch, --precision, --cores, --param and --set make a sweep.
+    """
+    options.in_existing_folder(json_file, csv_file, trace_file)
+    options.read_limits(limits)
+    folder = options.folder(plot_dir)
+    sweep = points(device, workload, how)
+    if trace_file and len(sweep) > 1:
+        raise click.UsageError(f"--trace is of one run; this is a sweep of {len(sweep)}")
+    results = run_all(sweep, csv_file)
+    if json_file != "-" and csv_file != "-":
+        _show(results, how, top)
+    _write(results, json_file, csv_file, trace_file)
+    if folder is not None:
+        _plot(results, folder)
+    options.check_limits(limits, results)
+
+
+def points(device: str, workload: str, how: dict[str, Any]) -> list[Point]:
+    """What the options ask for, as runs."""
+    from accelsim.simulation import Options
+    from accelsim.study.sweep import Point
+    from accelsim.study.sweep import points as combine
+
+    varied: dict[str, Sequence[Any]] = {}
+    cores, batches = options.integers(how["cores"], "cores"), options.integers(how["batch"], "batch")
+    if cores is not None:
+        varied["cores"] = cores
+    if how["precision"] is not None:
+        varied["precision"] = how["precision"].split(",")
+    if batches is not None:
+        varied["batch"] = batches
+    base = Point(
+        device=device,
+        workload=workload,
+        options=Options(
+            parallel=how["parallel"],
+            steps=how["steps"],
+            start=how["start"],
+            host=how["host"],
+            energy_table=how["energy_table"],
+            seed=how["seed"],
+        ),
+    )
+    overrides = options.override_lists(how["sets"], _lists(device) if how["sets"] else {})
+    return combine(base, varied, overrides, options.param_lists(how["params"]))
+
+
+def _lists(device: str) -> dict[str, bool]:
+    """Which fields of a device are lists themselves."""
+    from accelsim.hardware.loader import field_values, load_device
+
+    return {key: isinstance(value, tuple | list) for key, value in field_values(load_device(device)).items()}
+
+
+def run_all(sweep: Sequence[Point], csv_file: str | None = None) -> list[Result]:
+    """Run every point, with progress on a terminal; what is done when one interrupts is kept in the CSV file."""
+    from accelsim.study.sweep import run_points
+
+    results: list[Result] = []
+    started = time.monotonic()
+    quiet = len(sweep) == 1 or not click.get_text_stream("stderr").isatty()
+    try:
+        for result in run_points(sweep):
+            results.append(result)
+            if not quiet:
+                left_s = (time.monotonic() - started) / len(results) * (len(sweep) - len(results))
+                click.echo(f"\r{len(results)} of {len(sweep)} runs, about {left_s:.0f} s to go ", nl=False, err=True)
+    except KeyboardInterrupt:
+        if results and csv_file and csv_file != "-":
+            from accelsim.report.tabular import runs_csv
+
+            options.write(runs_csv(results), csv_file)
+            click.echo(f"\n{len(results)} of {len(sweep)} runs are kept in {csv_file}", err=True)
+        raise
+    finally:
+        if not quiet:
+            click.echo("\r" + " " * 60 + "\r", nl=False, err=True)
+    return results
+
+
+def _show(results: Sequence[Result], how: dict[str, Any], top: int) -> None:
+    from accelsim.report import text
+
+    if len(results) > 1:
+        text.show(text.sweep_table(results))
+        return
+    note = "as asked" if how["precision"] == results[0].precision else "the device's default"
+    if how["precision"] not in (None, results[0].precision):
+        note = f"{how['precision']}, cast by the compiler"
+    text.show(text.run_table(results[0], precision_note=note, top=top))
+
+
+def _write(results: Sequence[Result], json_file: str | None, csv_file: str | None, trace_file: str | None) -> None:
+    if json_file is not None:
+        from accelsim.report.tabular import result_json
+
+        options.write(result_json(results[0] if len(results) == 1 else results), json_file)
+    if csv_file is not None:
+        from accelsim.report.tabular import ops_csv, runs_csv
+
+        options.write(ops_csv(results[0]) if len(results) == 1 else runs_csv(results), csv_file)
+    if trace_file is not None:
+        from accelsim.report.perfetto import chrome_trace
+
+        options.write(chrome_trace(results[0]), trace_file)
+
+
+def _plot(results: Sequence[Result], folder: Path) -> None:
+    from accelsim.report import figures
+    from accelsim.report.style import save_figure
+
+    plots = {"energy": figures.energy_figure(results), "roofline": figures.roofline_figure(results)}
+    if len(results) == 1:
+        plots["timeline"] = figures.timeline_figure(results[0])
+    else:
+        plots["latency"] = figures.latency_figure(results)
+        plots["throughput"] = figures.throughput_figure(results)
+    for name, plot in plots.items():
+        pdf, _ = save_figure(plot.figure, folder, name)
+        click.echo(f"{pdf} (and .png): {plot.caption}", err=True)

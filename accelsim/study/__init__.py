@@ -1,0 +1,1 @@
+"""Many runs: sweeps over lists of options."""
