@@ -182,8 +182,8 @@ def _label_end(axes: Axes, text: str, end: tuple[float, float], place: float, co
 def spread(places: Sequence[float], gap: float) -> list[float]:
     """Move places in 0..1 apart so that neighbours are at least ``gap`` from each other, as little as that takes.
 
-    >>> spread([0.5, 0.5, 0.9], 0.2)
-    [0.6, 0.4, 0.9]
+    >>> spread([0.5, 0.5, 0.9], 0.1)
+    [0.55, 0.45, 0.9]
     """
     order = sorted(range(len(places)), key=lambda i: (places[i], -i))
     gap = min(gap, 1 / max(1, len(places) - 1))

@@ -2,8 +2,8 @@
 
 One track for each resource, with a slice for each step and in it one for each op; counters for the bandwidth of each
 channel and for power. Those programs read microseconds as floating point and keep nanoseconds, so a slice begins a
-picosecond after a whole nanosecond and ends on one: slices nest, whichever way they are rounded. The exact times stand
-in ``args`` as integer picoseconds.
+picosecond after a whole nanosecond and ends a picosecond before one, a step's right on it: slices nest, whichever way
+they are rounded. The exact times stand in ``args`` as integer picoseconds.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _slice(name: str, category: str, number: int, args: dict[str, Any]) -> dict[
         "pid": _PID,
         "tid": number + 1,
         "ts": (first * 1000 + 1) / 1e6,
-        "dur": max(0, (last - first) * 1000 - 1) / 1e6,
+        "dur": max(0, (last - first) * 1000 - (1 if category == "step" else 2)) / 1e6,
         "args": args,
     }
 

@@ -10,7 +10,9 @@ from typing import NamedTuple
 from pydantic import BaseModel
 
 from accelsim.analysis.result import OpResult, Result
+from accelsim.base.dtypes import DTYPES
 from accelsim.hardware.device import Device
+from accelsim.hardware.energy import EnergyTable
 from accelsim.report.naming import facets, labels, op_utilization, varied
 from accelsim.report.scale import MISSING, capacity, column, percent, ratio, si, trim
 from accelsim.workload.graph import Graph
@@ -266,17 +268,49 @@ def compare_sheet(results: Sequence[Result]) -> Sheet:
     return Sheet(columns, tuple(rows))
 
 
+_WORD_BITS = 32
+_SRAM_SIZES = (8 * 2**10, 32 * 2**10, 2**20, 24 * 2**20)
+
+
+def energy_rows(table: EnergyTable, dtype: str | None = None) -> list[EnergyRow]:
+    """Actions of an energy table, operations first, then moving a word of ``dtype`` (of 32 bits without one)."""
+    chosen = [dtype] if dtype else list(DTYPES)
+    word = DTYPES[dtype].bits if dtype else _WORD_BITS
+    rows = [
+        EnergyRow(f"{action} {name}", costs[name].pj, costs[name].source)
+        for action, costs in (("add", table.add), ("multiply", table.mul), ("special", table.special))
+        for name in chosen
+    ]
+    if dtype:
+        accumulator = DTYPES[dtype].accumulator
+        mac = table.mul[dtype].pj + table.add[accumulator].pj
+        rows.append(EnergyRow(f"MAC {dtype}", mac, f"multiply {dtype} + add {accumulator}"))
+    for name, row in (("register file", table.register_file), ("pipeline register", table.pipeline_register)):
+        rows.append(EnergyRow(f"{name}, {word} bit", row.pj_per_bit * word, row.source))
+    rows += [
+        EnergyRow(f"SRAM {capacity(size)}, {word} bit", table.sram.access_pj(size, word), table.sram.source)
+        for size in _SRAM_SIZES
+    ]
+    for kind, row in sorted(table.dram.items(), key=lambda item: item[1].pj_per_bit):
+        rows.append(EnergyRow(f"DRAM {kind}, {word} bit", row.pj_per_bit * word, row.source))
+    return rows
+
+
 def energy_sheet(rows: Sequence[EnergyRow], unit_pj: float | None = None) -> Sheet:
-    """Costs relative to ``unit_pj`` (the cheapest action, unless given), with a bar on a log scale."""
+    """Costs relative to ``unit_pj`` (the cheapest action, unless given), with a bar on a log scale.
+
+    Sources stand as numbers, in the order of :func:`energy_sources`.
+    """
     positive = [row.energy_pj for row in rows if row.energy_pj > 0]
     unit = unit_pj or min(positive, default=1.0)
     dearest = max(positive, default=unit)
+    number = {source: str(i) for i, source in enumerate(energy_sources(rows), start=1)}
     columns = (
         Column("action", left=True, shrink=True),
         Column("pJ"),
         Column("relative"),
         Column("", left=True, rank=1),
-        Column("source", left=True, wrap=True),
+        Column("source"),
     )
     return Sheet(
         columns,
@@ -286,11 +320,16 @@ def energy_sheet(rows: Sequence[EnergyRow], unit_pj: float | None = None) -> She
                 f"{row.energy_pj:.4g}",
                 ratio(row.energy_pj, unit),
                 _log_bar(row.energy_pj, unit, dearest),
-                row.source,
+                number.get(row.source, ""),
             )
             for row in rows
         ),
     )
+
+
+def energy_sources(rows: Sequence[EnergyRow]) -> list[str]:
+    """Each source once, in the order in which they come."""
+    return list(dict.fromkeys(row.source for row in rows if row.source))
 
 
 def _log_bar(value: float, low: float, high: float, length: int = 16) -> str:

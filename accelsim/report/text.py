@@ -21,6 +21,7 @@ from rich.text import Text
 
 from accelsim.analysis.result import Result
 from accelsim.hardware.device import Device
+from accelsim.hardware.energy import EnergyTable
 from accelsim.report.naming import bottleneck, ellipsis
 from accelsim.report.sheets import (
     TOP_OPS,
@@ -30,7 +31,9 @@ from accelsim.report.sheets import (
     compare_sheet,
     device_peaks_sheet,
     device_sections,
+    energy_rows,
     energy_sheet,
+    energy_sources,
     graph_ops_sheet,
     headline_rows,
     kinds_sheet,
@@ -210,7 +213,15 @@ def compare_table(results: Sequence[Result]) -> RenderableType:
 def energy_table_text(rows: Sequence[EnergyRow], title: str = "", unit_pj: float | None = None) -> RenderableType:
     """Draw an energy table with costs relative to ``unit_pj`` (its cheapest action, unless given)."""
     above: list[RenderableType] = [_heading(title), Text("")] if title else []
-    return Group(*above, Fitted(energy_sheet(rows, unit_pj)))
+    sources = [(str(i), source) for i, source in enumerate(energy_sources(rows), start=1)]
+    below: list[RenderableType] = [Text(""), Text("Sources", style="bold"), _grid(sources)] if sources else []
+    return Group(*above, Fitted(energy_sheet(rows, unit_pj)), *below)
+
+
+def node_table(table: EnergyTable, dtype: str | None = None) -> RenderableType:
+    """Draw the energy table of a technology node; costs are relative to adding two int32."""
+    title = f"Energy at {table.name}"
+    return energy_table_text(energy_rows(table, dtype), title, unit_pj=table.add["int32"].pj)
 
 
 def device_sheet(device: Device) -> RenderableType:
