@@ -14,6 +14,7 @@ from accelsim.base.errors import ConfigError
 from accelsim.base.resources import resource_dir
 from accelsim.hardware.energy import (
     EnergyTable,
+    check_energy_file,
     component,
     energy_table_of,
     load_energy_table,
@@ -175,6 +176,7 @@ def own(tmp_path: Path, old: str, new: str) -> Path:
 def test_edited_table(tmp_path: Path) -> None:
     path = own(tmp_path, "int8 = { pj = 0.03,", "int8 = { pj = 0.06,")
     assert load_energy_table(path).add["int8"].pj == 0.06
+    assert check_energy_file(path) == []
     device = load_device("tpu_v1", {"energy_node": str(path)})
     assert energy_table_of(device).pj("add.int8", device) == 0.06
 
@@ -195,6 +197,7 @@ def test_wrong_tables(tmp_path: Path, old: str, new: str, said: str) -> None:
     path = own(tmp_path, old, new)
     with pytest.raises(ConfigError) as caught:
         load_energy_table(path)
+    assert check_energy_file(path) == list(caught.value.problems)
     assert any(said in line and line.startswith(f"{path}: ") for line in caught.value.problems), caught.value.problems
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
 from accelsim.base.resources import resource_dir
-from accelsim.hardware.device import Device, Function, OpKind
+from accelsim.hardware import device as device_module
+from accelsim.hardware.device import Device, Function, OpKind, Part
 from accelsim.hardware.loader import device_names, load_device
 from accelsim.workload import ops
 
@@ -152,3 +154,18 @@ def test_voltage_falls_linearly_with_the_clock() -> None:
     assert device.voltage_scale(0.7) == pytest.approx(0.85)
     assert device.voltage_scale(0.4) == pytest.approx(0.7)
     assert device.voltage_scale(0.1) == pytest.approx(0.7)
+
+
+def test_documentation_names_every_key() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "device_files.md").read_text(encoding="utf-8")
+    parts = [value for value in vars(device_module).values() if isinstance(value, type) and issubclass(value, Part)]
+    keys = {key for part in parts for key in part.model_fields} - {
+        "core",
+        "vector",
+        "matrix",
+        "memory",
+        "host",
+        "power",
+    }
+    missing = sorted(key for key in keys if f"{key}`" not in text and f"[{key}]" not in text and f"{key} =" not in text)
+    assert missing == ["link"]  # [host.link]

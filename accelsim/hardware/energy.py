@@ -278,6 +278,15 @@ def scaled(table: EnergyTable, node_nm: float) -> EnergyTable:
     )
 
 
+def check_energy_file(path: str | os.PathLike[str]) -> list[str]:
+    """Return all that is wrong with an energy table, one line each; empty where nothing is."""
+    try:
+        validate(EnergyTable, read_toml(path, os.fspath(path)), os.fspath(path))
+    except ConfigError as error:
+        return list(error.problems)
+    return []
+
+
 def table_problems(device: Device) -> list[str]:
     """Return what keeps a device from being priced, one line each."""
     key = "energy_node" if device.energy_node else "process_nm"
