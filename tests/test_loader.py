@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -396,6 +397,38 @@ def test_any_number_of_any_device_can_be_set(place: tuple[str, str], share: floa
 def test_no_override_ends_in_anything_but_a_device_or_a_message(key: str, text: str) -> None:
     with contextlib.suppress(ConfigError):
         load_device("nvidia_t4", {key: text})
+
+
+WRONG = [
+    "-1",
+    "0",
+    "inf",
+    "nan",
+    "true",
+    "'x'",
+    "''",
+    "[]",
+    "{}",
+    "[[1]]",
+    "{ a = 1 }",
+    "1e400",
+    "2020-01-01",
+    "9" * 40,
+]
+
+
+@given(st.sampled_from(device_names()), st.data())
+def test_any_value_in_any_line_ends_in_a_device_or_in_plain_words(name: str, data: st.DataObject) -> None:
+    lines = (resource_dir("hwconfigs") / "devices" / f"{name}.toml").read_text(encoding="utf-8").split("\n")
+    index = data.draw(st.sampled_from([i for i, line in enumerate(lines) if " = " in line and line[0] not in "# "]))
+    lines[index] = f"{lines[index].split(' = ')[0]} = {data.draw(st.sampled_from(WRONG))}"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "mutant.toml"
+        path.write_text("\n".join(lines), encoding="utf-8")
+        for line in check_device_file(path):
+            assert line.startswith(f"{path}: ")
+            assert "\n" not in line
+            assert "Input should" not in line  # pydantic's words
 
 
 # Identity and speed
