@@ -86,7 +86,7 @@ def _reshape(net: Network, node: Node, carrier: str, axis: int) -> int | None:
 @rule("Transpose")
 def _transpose(net: Network, node: Node, carrier: str, axis: int) -> int | None:
     rank = len(net.shape(carrier))
-    return tuple(node.attributes.get("perm", range(rank - 1, -1, -1))).index(axis)
+    return node.integers("perm", range(rank - 1, -1, -1)).index(axis)
 
 
 @rule("Squeeze")
@@ -109,23 +109,25 @@ def _unsqueeze(net: Network, node: Node, carrier: str, axis: int) -> int | None:
 
 
 @rule(
-    *(f"Reduce{name}" for name in "Sum Mean Max Min Prod L1 L2 LogSum LogSumExp SumSquare".split()),
-    "ArgMax",
-    "ArgMin",
+    *(
+        f"Reduce{name}"
+        for name in ("Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "LogSum", "LogSumExp", "SumSquare")
+    ),
+    *("ArgMax", "ArgMin"),
 )
 def _reduce(net: Network, node: Node, carrier: str, axis: int) -> int | None:
     rank = len(net.shape(carrier))
     arg = node.op_type.startswith("Arg")
-    axes = (node.attributes.get("axis", 0),) if arg else net.axes(node)
+    axes = (node.integer("axis", 0),) if arg else net.axes(node)
     gone = {a % rank for a in axes} if axes else set(range(rank))
     if axis in gone:
         return None
-    return axis if node.attributes.get("keepdims", 1) else axis - sum(a < axis for a in gone)
+    return axis if node.integer("keepdims", 1) else axis - sum(a < axis for a in gone)
 
 
 @rule("Gather")
 def _gather(net: Network, node: Node, carrier: str, axis: int) -> int | None:
-    along = node.attributes.get("axis", 0) % max(1, len(net.shape(node.inputs[0])))
+    along = node.integer("axis", 0) % max(1, len(net.shape(node.inputs[0])))
     if carrier != node.inputs[0]:
         return along + axis
     if axis == along:
@@ -140,7 +142,7 @@ def _gemm(net: Network, node: Node, carrier: str, axis: int) -> int | None:
 
 @rule("Einsum")
 def _einsum(net: Network, node: Node, carrier: str, axis: int) -> int | None:
-    terms, _, out = node.attributes["equation"].replace(" ", "").partition("->")
+    terms, _, out = str(node.attributes["equation"]).replace(" ", "").partition("->")
     label = terms.split(",")[node.inputs.index(carrier)][axis : axis + 1]
     return out.index(label) if label and label in out else None
 
@@ -148,7 +150,7 @@ def _einsum(net: Network, node: Node, carrier: str, axis: int) -> int | None:
 @rule("OneHot")
 def _one_hot(net: Network, node: Node, carrier: str, axis: int) -> int | None:
     rank = len(net.shape(carrier)) + 1
-    return axis + (node.attributes.get("axis", -1) % rank <= axis)
+    return axis + (node.integer("axis", -1) % rank <= axis)
 
 
 RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
@@ -156,6 +158,6 @@ RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
 
 def _recurrent_axes(node: Node) -> dict[str, int]:
     """ONNX layout 0 is [steps, directions, batch, hidden] and [directions, batch, hidden]; layout 1 is batch first."""
-    first = node.attributes.get("layout", 0)
+    first = node.integer("layout", 0)
     axes = (0, 0, 0) if first else (2, 1, 1)
     return {name: axis for name, axis in zip(node.outputs, axes, strict=False) if name}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
@@ -38,8 +38,16 @@ class Node:
         return tuple(name for name in self.outputs if name)
 
     def optional_input(self, index: int) -> str:
-        """The name of an input that may be left out, else ``""``."""
+        """Return the name of an input that may be left out, else ``""``."""
         return self.inputs[index] if index < len(self.inputs) else ""
+
+    def integer(self, attribute: str, default: int) -> int:
+        """Return an attribute that is a number."""
+        return int(self.attributes.get(attribute, default))
+
+    def integers(self, attribute: str, default: Iterable[int]) -> tuple[int, ...]:
+        """Return an attribute that is a row of numbers."""
+        return tuple(self.attributes.get(attribute, default))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,4 +103,4 @@ def _kind(node: Node, kinds: Mapping[str, Kind]) -> Kind:
     of_inputs = {kinds[name] for name in node.reads if name in kinds}
     if "data" in of_inputs:
         return "data"
-    return "static" if "static" in of_inputs or not of_inputs and node.op_type != "Constant" else "weight"
+    return "static" if "static" in of_inputs or (not of_inputs and node.op_type != "Constant") else "weight"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import onnx
+import onnx.inliner
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped,unused-ignore]
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
 
 from accelsim.base.errors import WorkloadError, nearest
@@ -37,11 +39,11 @@ FORMATS: dict[int, str] = {
     **{getattr(TensorProto, name): "int4" for name in ("INT4", "UINT4") if hasattr(TensorProto, name)},
     **{number: "fp8" for name, number in TensorProto.DataType.items() if name.startswith("FLOAT8")},
 }
-"""Number formats by ONNX's element type; unsigned and signed are as wide, a boolean has a byte, a string is a handle."""
+"""Number formats by ONNX's element type; unsigned is as wide as signed, a boolean has a byte, a string is a handle."""
 
 BATCH_WORDS = ("batch", "bs", "n", "b", "bsz")
 
-_ATTRIBUTE = {
+_ATTRIBUTE: dict[int, Callable[[AttributeProto], Any]] = {
     AttributeProto.INT: lambda a: a.i,
     AttributeProto.FLOAT: lambda a: a.f,
     AttributeProto.STRING: lambda a: a.s.decode("utf-8", "replace"),
@@ -52,7 +54,7 @@ _ATTRIBUTE = {
 
 
 def read_onnx(path: str | Path, *, batch: int, params: Mapping[str, int]) -> Network:
-    """Read an ONNX file as a network at ``batch``, its other free sizes taken from ``params``; weights' values unread."""
+    """Read an ONNX file as a network at ``batch``; its other free sizes are in ``params``, weights' values unread."""
     path = Path(path)
     model = _load(path)
     graph = model.graph
@@ -96,20 +98,13 @@ def _load(path: Path) -> ModelProto:
         model = onnx.load_model(str(path), format="protobuf", load_external_data=False)
     except OSError as error:
         raise WorkloadError(f"{path}: cannot be read: {error.strerror}") from None
-    except (_decode_error(), ValueError):
+    except (DecodeError, ValueError):
         raise WorkloadError(f"{path}: not an ONNX model, or cut short; {wanted}") from None
     if not model.graph.node:
         raise WorkloadError(f"{path}: holds no graph; {wanted}")
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
     return model
-
-
-def _decode_error() -> type[Exception]:
-    """Protobuf's error for bytes that are no message."""
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped,unused-ignore] # noqa: PLC0415
-
-    return DecodeError  # type: ignore[no-any-return,unused-ignore]
 
 
 def _given(graph: GraphProto) -> list[ValueInfoProto]:
@@ -120,7 +115,7 @@ def _given(graph: GraphProto) -> list[ValueInfoProto]:
 
 
 def _reads(node: NodeProto) -> Iterator[str]:
-    """What a node reads, the bodies of its loops and branches included."""
+    """Yield what a node reads, the bodies of its loops and branches included."""
     yield from (name for name in node.input if name)
     for attribute in node.attribute:
         if attribute.type == AttributeProto.GRAPH:
@@ -197,7 +192,7 @@ def _bind_sizes(file: str, given: list[ValueInfoProto], params: Mapping[str, int
     free: dict[str, list[Any]] = {}
     for value in given:
         for axis, dim in enumerate(_dims(value)):
-            if axes.get(value.name) == axis or dim.dim_param in batch_symbols and dim.dim_param:
+            if axes.get(value.name) == axis or dim.dim_param in batch_symbols:
                 dim.dim_value = own
             elif dim.dim_value < 1:
                 free.setdefault(dim.dim_param or f"{value.name}_dim{axis}", []).append(dim)

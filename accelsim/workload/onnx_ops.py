@@ -4,7 +4,7 @@ Choices that a reader may want to know:
 
 - A bias is an elementwise add after its matmul or convolution; fusion puts it back into that op's epilogue.
 - Batch normalisation at inference is a scale and a shift: its mean and variance are part of those two.
-- A 1-D convolution has height 1; a 3-D one counts its depth as input channels (of the kernel) and batch (of the result).
+- A 1-D convolution has height 1; of a 3-D one the kernel's depth counts as input channels, the result's as batch.
 - A transposed convolution is the matmul that makes all products, and a sum of those that fall on one another.
 - LSTM, GRU and RNN are one input projection over all steps, then a recurrent matmul and the gates, step by step. Gate
   functions are counted as sigmoids over all gates.
@@ -14,6 +14,7 @@ Choices that a reader may want to know:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from math import prod
 
 from accelsim.base.units import ceil_div
@@ -37,49 +38,53 @@ def _conv(net: Translation, node: Node) -> Iterator[Op]:
         steps.append(Step("bias", "add", (net.tensor(node.inputs[bias_at]),)))
     if node.op_type == "QLinearConv":
         steps.append(Step("requantize", "affine"))
-    geometry = _geometry(node, net.shape(x), net.shape(w), net.shape(node.outputs[0]))
-    operands = (net.tensor(x), net.tensor(w))
-    yield from net.chain(node, lambda name, out: Conv2d(name=name, inputs=operands, outputs=(out,), **geometry), steps)
+    build = partial(_convolution, node, net.shape(x), net.shape(w), net.shape(node.outputs[0]))
+    yield from net.chain(node, lambda name, out: build(name, (net.tensor(x), net.tensor(w)), out), steps)
 
 
-def _geometry(node: Node, x: Shape, w: Shape, y: Shape) -> dict[str, int | tuple[int, ...]]:
-    """Return the fields of a Conv2d: the last two axes are its height and width, a depth before them is folded."""
+def _convolution(
+    node: Node, x: Shape, w: Shape, y: Shape, name: str, inputs: tuple[Tensor, ...], out: Tensor
+) -> Conv2d:
+    """Height and width are the last two axes; a depth before them is folded."""
     spatial = len(x) - 2
-    kernel, image, result = (1, 1, *w[2:])[-2:], (1, 1, *x[2:])[-2:], (1, 1, *y[2:])[-2:]
-    stride = (1, 1, *_per_axis(node, "strides", spatial))[-2:]
-    dilation = (1, 1, *_per_axis(node, "dilations", spatial))[-2:]
+    kernel, image, result = _plane(w[2:]), _plane(x[2:]), _plane(y[2:])
+    stride, dilation = (_plane(node.integers(key, (1,) * spatial)) for key in ("strides", "dilations"))
     kernel_depth, result_depth = (w[2], y[2]) if spatial > 2 else (1, 1)
-    return {
-        "batch": y[0] * result_depth,
-        "c_in": x[1] * kernel_depth,
-        "h_in": image[0],
-        "w_in": image[1],
-        "c_out": w[0],
-        "h_out": result[0],
-        "w_out": result[1],
-        "kh": kernel[0],
-        "kw": kernel[1],
-        "stride": stride,
-        "dilation": dilation,
-        "pad": _padding(node, spatial, image, result, kernel, stride, dilation),
-        "groups": node.attributes.get("group", 1),
-    }
+    return Conv2d(
+        name=name,
+        inputs=inputs,
+        outputs=(out,),
+        batch=y[0] * result_depth,
+        c_in=x[1] * kernel_depth,
+        h_in=image[0],
+        w_in=image[1],
+        c_out=w[0],
+        h_out=result[0],
+        w_out=result[1],
+        kh=kernel[0],
+        kw=kernel[1],
+        stride=stride,
+        dilation=dilation,
+        pad=_padding(node, image, result, kernel, stride, dilation),
+        groups=node.integer("group", 1),
+    )
 
 
-def _per_axis(node: Node, attribute: str, spatial: int) -> tuple[int, ...]:
-    return tuple(node.attributes.get(attribute, (1,) * spatial))
+def _plane(sizes: Shape, missing: int = 1) -> tuple[int, int]:
+    """Return the last two of the spatial sizes; height is ``missing`` where there is width alone."""
+    height, width = (missing, missing, *sizes)[-2:]
+    return height, width
 
 
 def _padding(
-    node: Node, spatial: int, image: Shape, result: Shape, kernel: Shape, stride: Shape, dilation: Shape
+    node: Node, image: Shape, result: Shape, kernel: Shape, stride: Shape, dilation: Shape
 ) -> tuple[int, int, int, int]:
     """Top, left, bottom, right; SAME_UPPER puts an odd one at the end, SAME_LOWER at the start."""
     auto = node.attributes.get("auto_pad", "NOTSET")
     if auto == "NOTSET":
-        pads = tuple(node.attributes.get("pads", (0,) * 2 * spatial))
-        top, left = (0, 0, *pads[:spatial])[-2:]
-        bottom, right = (0, 0, *pads[spatial:])[-2:]
-        return top, left, bottom, right
+        pads = node.integers("pads", (0, 0))
+        half = len(pads) // 2
+        return *_plane(pads[:half], 0), *_plane(pads[half:], 0)
     if auto == "VALID":
         return 0, 0, 0, 0
     total = [
@@ -94,7 +99,7 @@ def _padding(
 @converts("ConvTranspose")
 def _conv_transpose(net: Translation, node: Node) -> Iterator[Op]:
     x, w = net.shape(node.inputs[0]), net.shape(node.inputs[1])
-    groups = node.attributes.get("group", 1)
+    groups = node.integer("group", 1)
     m, k, n = x[0] * prod(x[2:]), x[1] // groups, prod(w[1:])
     out = net.result(node.outputs[0])
     products = Tensor(name=f"{out.name}.products", shape=(groups, m, n), dtype=out.dtype)
@@ -192,12 +197,12 @@ def _einsum(net: Translation, node: Node) -> Iterator[Op]:
 
 @converts("Attention")
 def _attention(net: Translation, node: Node) -> Iterator[Op]:
-    """Scaled dot-product attention (opset 23): scores, scale, mask, softmax, weighted sum; without a cache of its own."""
+    """Scaled dot-product attention (opset 23): scores, scale, mask, softmax, weighted sum; not with a cache."""
     q, k, v = (net.shape(name) for name in node.inputs[:3])
     if any(node.optional_input(i) for i in (4, 5)) or any(node.outputs[1:]):
         return
-    heads_q = node.attributes.get("q_num_heads", q[1])
-    heads_kv = node.attributes.get("kv_num_heads", k[1])
+    heads_q = node.integer("q_num_heads", q[1])
+    heads_kv = node.integer("kv_num_heads", k[1])
     queries, keys, outer = q[-2], k[-2], q[0]
     depth = q[-1] if len(q) == 4 else q[-1] // heads_q
     depth_v = v[-1] if len(v) == 4 else v[-1] // heads_kv
@@ -205,15 +210,16 @@ def _attention(net: Translation, node: Node) -> Iterator[Op]:
     scores = _like(out, "scores", (outer, heads_q, queries, keys))
     scaled, shares = _like(scores, "scaled"), _like(scores, "shares")
     mask = net.operands([node.optional_input(3)])
-    rows = outer * heads_q * queries
-    tensors = [net.tensor(name) for name in node.inputs[:3]]
-    size = {"batch": outer * heads_q, "m": queries}
-    yield Matmul(name=f"{node.name}.scores", k=depth, n=keys, inputs=tuple(tensors[:2]), outputs=(scores,), **size)
+    products = outer * heads_q
+    q_, k_, v_ = (net.tensor(name) for name in node.inputs[:3])
+    yield Matmul(
+        name=f"{node.name}.scores", batch=products, m=queries, k=depth, n=keys, inputs=(q_, k_), outputs=(scores,)
+    )
     yield Elementwise(
         name=f"{node.name}.scale", function="affine" if mask else "mul", inputs=(scores, *mask), outputs=(scaled,)
     )
-    yield Softmax(name=f"{node.name}.softmax", rows=rows, cols=keys, inputs=(scaled,), outputs=(shares,))
-    yield Matmul(name=node.name, k=keys, n=depth_v, inputs=(shares, tensors[2]), outputs=(out,), **size)
+    yield Softmax(name=f"{node.name}.softmax", rows=products * queries, cols=keys, inputs=(scaled,), outputs=(shares,))
+    yield Matmul(name=node.name, batch=products, m=queries, k=keys, n=depth_v, inputs=(shares, v_), outputs=(out,))
 
 
 def _like(tensor: Tensor, label: str, shape: Shape | None = None) -> Tensor:
@@ -253,8 +259,8 @@ def _elementwise(net: Translation, node: Node) -> Iterator[Op]:
 
 def _power(net: Translation, node: Node) -> str:
     exponent = net.constant(node, 1)
-    known = {(2.0,): "mul", (0.5,): "sqrt", (-1.0,): "reciprocal", (1.0,): "identity"}
-    return known.get(tuple(float(v) for v in exponent), "pow") if exponent else "pow"
+    known = {2.0: "mul", 0.5: "sqrt", -1.0: "reciprocal", 1.0: "identity"}
+    return known.get(float(exponent[0]), "pow") if exponent and len(exponent) == 1 else "pow"
 
 
 COMPOSED: dict[str, tuple[str, ...]] = {
@@ -303,7 +309,7 @@ def _batch_norm(net: Translation, node: Node) -> Iterator[Op]:
 
 @converts("DynamicQuantizeLinear")
 def _dynamic_quantize(net: Translation, node: Node) -> Iterator[Op]:
-    """The extremes of the whole tensor give a scale; then every element is scaled."""
+    """Find the extremes of the whole tensor, which give a scale; then scale every element."""
     x, (y, scale, *_) = net.tensor(node.inputs[0]), net.results(node)
     yield Reduction(name=f"{node.name}.range", inputs=(x,), outputs=net.results(node)[1:])
     yield Elementwise(name=node.name, function="affine", inputs=(x, scale), outputs=(y,))
@@ -312,24 +318,24 @@ def _dynamic_quantize(net: Translation, node: Node) -> Iterator[Op]:
 # --- rows and windows -----------------------------------------------------------------------------------------------
 
 
-def _rows(net: Translation, node: Node, cols: int) -> dict[str, int]:
-    return {"rows": max(1, net.net.elements(node.inputs[0]) // cols), "cols": cols}
+def _rows(net: Translation, node: Node, cols: int) -> int:
+    return max(1, net.net.elements(node.inputs[0]) // cols)
 
 
 @converts("Softmax", "LogSoftmax", "Hardmax")
 def _softmax(net: Translation, node: Node) -> Iterator[Op]:
     """Up to opset 12 all axes from ``axis`` on form one row; from 13 on, that axis alone."""
     shape = net.shape(node.inputs[0])
-    axis = node.attributes.get("axis", 1 if net.net.opset < 13 else -1) % max(1, len(shape))
+    axis = node.integer("axis", 1 if net.net.opset < 13 else -1) % max(1, len(shape))
     cols = prod(shape[axis:]) if net.net.opset < 13 else (shape or (1,))[axis]
     inputs = (net.tensor(node.inputs[0]),)
-    yield Softmax(name=node.name, inputs=inputs, outputs=net.results(node)[:1], **_rows(net, node, cols))
+    yield Softmax(name=node.name, inputs=inputs, outputs=net.results(node)[:1], rows=_rows(net, node, cols), cols=cols)
 
 
 @converts("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization")
 def _layer_norm(net: Translation, node: Node) -> Iterator[Op]:
     shape = net.shape(node.inputs[0])
-    yield _norm(net, node, prod(shape[node.attributes.get("axis", -1) % len(shape) :]))
+    yield _norm(net, node, prod(shape[node.integer("axis", -1) % len(shape) :]))
 
 
 @converts("InstanceNormalization", "MeanVarianceNormalization")
@@ -340,7 +346,7 @@ def _instance_norm(net: Translation, node: Node) -> Iterator[Op]:
 @converts("GroupNormalization")
 def _group_norm(net: Translation, node: Node) -> Iterator[Op]:
     shape = net.shape(node.inputs[0])
-    yield _norm(net, node, prod(shape[1:]) // node.attributes.get("num_groups", 1))
+    yield _norm(net, node, prod(shape[1:]) // node.integer("num_groups", 1))
 
 
 @converts("LRN")
@@ -350,12 +356,12 @@ def _local_response_norm(net: Translation, node: Node) -> Iterator[Op]:
 
 @converts("LpNormalization")
 def _lp_norm(net: Translation, node: Node) -> Iterator[Op]:
-    yield _norm(net, node, net.shape(node.inputs[0])[node.attributes.get("axis", -1)])
+    yield _norm(net, node, net.shape(node.inputs[0])[node.integer("axis", -1)])
 
 
 def _norm(net: Translation, node: Node, cols: int) -> Norm:
     inputs = (net.tensor(node.inputs[0]), *net.weights(node, 1, 2))
-    return Norm(name=node.name, inputs=inputs, outputs=net.results(node)[:1], **_rows(net, node, cols))
+    return Norm(name=node.name, inputs=inputs, outputs=net.results(node)[:1], rows=_rows(net, node, cols), cols=cols)
 
 
 @converts("MaxPool", "AveragePool", "LpPool")
@@ -413,7 +419,7 @@ MAX_UNROLLED = 1024
 @converts(*GATES)
 def _recurrent(net: Translation, node: Node) -> Iterator[Op]:
     x = net.shape(node.inputs[0])
-    steps, batch, width = (x[1], x[0], x[2]) if node.attributes.get("layout", 0) else x
+    steps, batch, width = (x[1], x[0], x[2]) if node.integer("layout", 0) else x
     directions = net.shape(node.inputs[1])[0]
     gates = GATES[node.op_type]
     hidden = net.shape(node.inputs[2])[-1]

@@ -211,10 +211,8 @@ def _unique_names(ops: Iterable[Op]) -> Iterator[Op]:
 def _notes(work: Translation) -> Iterator[str]:
     yield from work.notes
     for op_type, names in work.opaque.items():
-        ops, are, their = ("op", "is", "its") if len(names) == 1 else ("ops", "are", "their")
-        yield (
-            f"{len(names)} {ops} of type {op_type} {are} not modelled: only {their} bytes are moved: {enumerated(names)}"
-        )
+        which = f"1 op of type {op_type} is" if len(names) == 1 else f"{len(names)} ops of type {op_type} are"
+        yield f"{which} not modelled: only {'its' if len(names) == 1 else 'their'} bytes are moved: {enumerated(names)}"
     for name in sorted(work.net.assumed):
         yield f"the shape of {name} depends on data or is not known; taken as {list(work.net.shapes[name])}"
 
