@@ -15,15 +15,16 @@ from hypothesis import strategies as st
 from report_samples import DEVICES, make_result, many_results
 
 from accelsim.analysis.result import COMPONENTS
-from accelsim.hardware.energy import load_energy_table
+from accelsim.hardware.energy import EnergyRow, load_energy_table, table_rows
+from accelsim.hardware.loader import device_names, load_device
 from accelsim.report import naming, scale
-from accelsim.report.sheets import Column, EnergyRow, Sheet, ops_sheet
-from accelsim.report.tabular import OPS_COLUMNS, RUNS_COLUMNS, ops_csv, result_json, runs_csv, write_text
+from accelsim.report.sheets import Column, Sheet, devices_sheet, ops_sheet, roofs_sheet, workloads_sheet
+from accelsim.report.tabular import OPS_COLUMNS, RUNS_COLUMNS, energy_csv, ops_csv, result_json, runs_csv, write_text
 from accelsim.report.text import (
     Fitted,
     compare_table,
+    device_sheet,
     energy_table_text,
-    node_table,
     render,
     run_table,
     show,
@@ -90,7 +91,7 @@ def test_nothing_is_wider_than_it_may_be(width, kind):
         "sweep": lambda: sweep_table(results),
         "compare": lambda: compare_table(results),
         "energy": lambda: energy_table_text(
-            [EnergyRow("int32 add", 0.1, "x " * 60), EnergyRow("DRAM", 640.0)], "45 nm"
+            [EnergyRow("add.int32", 32, 0.1, 1.0, "x " * 60), EnergyRow("dram", 32, 640.0, 6400.0, "")]
         ),
         "graph": lambda: workload_sheet(small_graph()),
     }[kind]()
@@ -223,11 +224,27 @@ def test_importing_the_package_or_its_light_parts_costs_nothing_heavy():
 
 @pytest.mark.parametrize("node", ["45nm", "7nm", "28"])
 def test_an_energy_table_is_shown_whole(node):
-    table = load_energy_table(node)
-    text = render(node_table(table), width=100)
-    assert "add int32" in text
-    assert "1.00x" in text
+    rows = table_rows(load_energy_table(node))
+    text = render(energy_table_text(rows, node), width=100)
+    assert all(row.name in text for row in rows)
     if node == "45nm":
         # Horowitz, ISSCC 2014: 640 pJ for a 32-bit word of DRAM, 0.1 pJ for adding two int32: 6400 times as much.
         assert "6400x" in text
-    assert "MAC int8" in render(node_table(table, "int8"))
+    back = [*csv.DictReader(io.StringIO(energy_csv(rows)))]
+    assert [float(row["energy_pj"]) for row in back] == [row.pj for row in rows]
+
+
+def test_shipped_devices_are_listed_and_their_sheets_say_every_source():
+    devices = [load_device(name) for name in device_names()]
+    listed = render(Fitted(devices_sheet(devices)), width=100)
+    roofs = render(Fitted(roofs_sheet(devices, "fp32")), width=80)
+    for device in devices:
+        assert device.name in listed
+        assert device.name in roofs
+        assert render(device_sheet(device)).count("  source ") >= 6
+    assert "91.8 TOPS" in listed  # Jouppi et al., ISCA 2017: 65,536 MACs at 700 MHz, 92 TOPS
+    assert "no fp32" in roofs
+
+
+def test_workloads_are_listed():
+    assert "98.3 k" in render(Fitted(workloads_sheet([small_graph()])))

@@ -77,13 +77,13 @@ def trim(value: float, unit: str = "") -> str:
 def capacity(size_bytes: float) -> str:
     """Size of a memory, in binary units where it is a whole number of them.
 
-    >>> capacity(25165824), capacity(1536), capacity(25_500_000)
-    ('24 MiB', '1.5 KiB', '25.5 MB')
+    >>> capacity(25165824), capacity(1536), capacity(25_500_000), capacity(15_835_660_288)
+    ('24 MiB', '1.5 KiB', '25.5 MB', '15.84 GB')
     """
     for step, unit in _BINARY:
-        if size_bytes >= step and size_bytes * 8 % step == 0:
+        if step <= size_bytes < 8192 * step and size_bytes * 8 % step == 0:
             return f"{size_bytes / step:g} {unit}"
-    return si(size_bytes, "B")
+    return si(size_bytes, "B", 4 if size_bytes >= 10**9 else 3)
 
 
 def percent(share: float | None) -> str:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from pydantic import BaseModel
 
 from accelsim.analysis.result import OpResult, Result
-from accelsim.base.dtypes import DTYPES
 from accelsim.hardware.device import Device
-from accelsim.hardware.energy import EnergyTable
+from accelsim.hardware.energy import EnergyRow
 from accelsim.report.naming import facets, labels, op_utilization, varied
-from accelsim.report.scale import MISSING, capacity, column, percent, ratio, si, trim
+from accelsim.report.scale import MISSING, capacity, column, percent, ratio, si, significant, trim
 from accelsim.workload.graph import Graph
 from accelsim.workload.ops import Op
 
@@ -41,14 +39,6 @@ class Sheet:
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, ...], ...]
     totals: int = 0
-
-
-class EnergyRow(NamedTuple):
-    """One action of an energy table."""
-
-    action: str
-    energy_pj: float
-    source: str = ""
 
 
 def headline_rows(
@@ -268,45 +258,17 @@ def compare_sheet(results: Sequence[Result]) -> Sheet:
     return Sheet(columns, tuple(rows))
 
 
-_WORD_BITS = 32
-_SRAM_SIZES = (8 * 2**10, 32 * 2**10, 2**20, 24 * 2**20)
-
-
-def energy_rows(table: EnergyTable, dtype: str | None = None) -> list[EnergyRow]:
-    """Actions of an energy table, operations first, then moving a word of ``dtype`` (of 32 bits without one)."""
-    chosen = [dtype] if dtype else list(DTYPES)
-    word = DTYPES[dtype].bits if dtype else _WORD_BITS
-    rows = [
-        EnergyRow(f"{action} {name}", costs[name].pj, costs[name].source)
-        for action, costs in (("add", table.add), ("multiply", table.mul), ("special", table.special))
-        for name in chosen
-    ]
-    if dtype:
-        accumulator = DTYPES[dtype].accumulator
-        mac = table.mul[dtype].pj + table.add[accumulator].pj
-        rows.append(EnergyRow(f"MAC {dtype}", mac, f"multiply {dtype} + add {accumulator}"))
-    for name, row in (("register file", table.register_file), ("pipeline register", table.pipeline_register)):
-        rows.append(EnergyRow(f"{name}, {word} bit", row.pj_per_bit * word, row.source))
-    rows += [
-        EnergyRow(f"SRAM {capacity(size)}, {word} bit", table.sram.access_pj(size, word), table.sram.source)
-        for size in _SRAM_SIZES
-    ]
-    for kind, row in sorted(table.dram.items(), key=lambda item: item[1].pj_per_bit):
-        rows.append(EnergyRow(f"DRAM {kind}, {word} bit", row.pj_per_bit * word, row.source))
-    return rows
-
-
 def energy_sheet(rows: Sequence[EnergyRow], unit_pj: float | None = None) -> Sheet:
-    """Costs relative to ``unit_pj`` (the cheapest action, unless given), with a bar on a log scale.
+    """Costs relative to ``unit_pj`` (adding two int32, unless given), with a bar on a log scale.
 
     Sources stand as numbers, in the order of :func:`energy_sources`.
     """
-    positive = [row.energy_pj for row in rows if row.energy_pj > 0]
-    unit = unit_pj or min(positive, default=1.0)
-    dearest = max(positive, default=unit)
+    relative = [row.pj / unit_pj if unit_pj else row.relative for row in rows]
+    positive = [value for value in relative if value > 0] or [1.0]
     number = {source: str(i) for i, source in enumerate(energy_sources(rows), start=1)}
     columns = (
         Column("action", left=True, shrink=True),
+        Column("bits"),
         Column("pJ"),
         Column("relative"),
         Column("", left=True, rank=1),
@@ -316,13 +278,14 @@ def energy_sheet(rows: Sequence[EnergyRow], unit_pj: float | None = None) -> She
         columns,
         tuple(
             (
-                row.action,
-                f"{row.energy_pj:.4g}",
-                ratio(row.energy_pj, unit),
-                _log_bar(row.energy_pj, unit, dearest),
+                row.name,
+                str(row.bits),
+                f"{row.pj:.4g}",
+                ratio(times, 1.0),
+                _log_bar(times, min(positive), max(positive)),
                 number.get(row.source, ""),
             )
-            for row in rows
+            for row, times in zip(rows, relative, strict=True)
         ),
     )
 
@@ -388,12 +351,99 @@ def _sections(path: str, part: BaseModel) -> Iterable[tuple[str, list[tuple[str,
 
 def device_peaks_sheet(device: Device) -> Sheet:
     """Peak of each format, and its ridge: the operations per DRAM byte at which both limits meet."""
-    rows = []
-    for dtype in device.dtypes:
-        peak = 2 * device.peak_macs_per_s(dtype)
-        ridge = f"{peak / device.dram.bandwidth_bytes_per_s:.4g}" if device.dram else MISSING
-        rows.append((dtype, si(peak, "OPS"), ridge))
-    return Sheet((Column("format", left=True), Column("peak"), Column("ridge op/B")), tuple(rows))
+    rows = ((dtype, *_roof(device, dtype)) for dtype in device.dtypes)
+    return Sheet((Column("format", left=True), Column("peak"), Column("DRAM"), Column("ridge op/B")), tuple(rows))
+
+
+def roofs_sheet(devices: Sequence[Device], precision: str | None = None) -> Sheet:
+    """Roofs of several devices, in ``precision`` (or what each casts it to), or in every format that they have."""
+    rows: list[tuple[str, ...]] = []
+    for device in devices:
+        if precision is None:
+            chosen = [*device.dtypes]
+        else:
+            dtype = precision if device.computes(precision) else device.autocast.get(precision, "")
+            chosen = [dtype] if dtype else []
+        rows += [(device.name, dtype, *_roof(device, dtype)) for dtype in chosen]
+        if not chosen:
+            rows.append((device.name, f"no {precision}", MISSING, MISSING, MISSING))
+    columns = (
+        Column("device", left=True, shrink=True),
+        Column("format", left=True),
+        Column("peak"),
+        Column("DRAM"),
+        Column("ridge op/B"),
+    )
+    return Sheet(columns, tuple(rows))
+
+
+def _roof(device: Device, dtype: str) -> tuple[str, str, str]:
+    """Peak, DRAM bandwidth and ridge."""
+    peak = 2 * device.peak_macs_per_s(dtype)
+    if device.dram is None:
+        return si(peak, "OPS"), MISSING, MISSING
+    bandwidth = device.dram.bandwidth_bytes_per_s
+    return si(peak, "OPS"), si(bandwidth, "B/s"), f"{peak / bandwidth:.4g}"
+
+
+def devices_sheet(devices: Sequence[Device]) -> Sheet:
+    """One row for each device: peak in its default format, memory, power."""
+    columns = (
+        Column("device", left=True, shrink=True),
+        Column("cores"),
+        Column("default", left=True),
+        Column("peak"),
+        Column("on chip", rank=2),
+        Column("DRAM"),
+        Column("", rank=1),
+        Column("TDP"),
+        Column("nm", rank=3),
+    )
+    return Sheet(columns, tuple(_device_row(device) for device in devices))
+
+
+def _device_row(device: Device) -> tuple[str, ...]:
+    on_chip = sum(
+        memory.capacity_bytes * (device.core.count if memory.scope == "core" else 1)
+        for memory in device.memory
+        if memory.kind == "sram"
+    )
+    dram = device.dram
+    return (
+        device.name,
+        str(device.core.count),
+        device.default_dtype,
+        si(2 * device.peak_macs_per_s(device.default_dtype), "OPS"),
+        capacity(on_chip),
+        si(dram.bandwidth_bytes_per_s, "B/s") if dram else MISSING,
+        capacity(dram.capacity_bytes) if dram else "",
+        MISSING if device.power.tdp_w is None else trim(device.power.tdp_w, "W"),
+        f"{device.process_nm:g}",
+    )
+
+
+def workloads_sheet(graphs: Sequence[Graph]) -> Sheet:
+    """One row for each workload: how much there is to compute and to read."""
+    columns = (
+        Column("workload", left=True, shrink=True),
+        Column("ops"),
+        Column("batch", rank=1),
+        Column("MACs"),
+        Column("parameters"),
+        Column("MAC/weight", rank=2),
+    )
+    rows = (
+        (
+            graph.name,
+            str(len(graph.ops)),
+            str(graph.batch),
+            si(float(graph.macs)),
+            si(float(graph.parameters)),
+            significant(graph.macs / graph.parameters) if graph.parameters else MISSING,
+        )
+        for graph in graphs
+    )
+    return Sheet(columns, tuple(rows))
 
 
 def workload_totals(graph: Graph) -> list[tuple[str, str]]:

@@ -11,9 +11,12 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from accelsim.analysis.result import COMPONENTS, Result
+
+if TYPE_CHECKING:
+    from accelsim.hardware.energy import EnergyRow
 
 OPS_COLUMNS = (
     "device",
@@ -135,6 +138,12 @@ def runs_csv(results: Sequence[Result]) -> str:
             for run in results
         ),
     )
+
+
+def energy_csv(rows: Sequence[EnergyRow]) -> str:
+    """Rows of an energy table."""
+    columns = ("action", "bits", "energy_pj", "relative_to_int32_add", "source")
+    return _csv(columns, ((row.name, row.bits, row.pj, row.relative, row.source) for row in rows))
 
 
 def result_json(results: Result | Sequence[Result]) -> str:

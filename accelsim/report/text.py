@@ -21,17 +21,15 @@ from rich.text import Text
 
 from accelsim.analysis.result import Result
 from accelsim.hardware.device import Device
-from accelsim.hardware.energy import EnergyTable
+from accelsim.hardware.energy import EnergyRow
 from accelsim.report.naming import bottleneck, ellipsis
 from accelsim.report.sheets import (
     TOP_OPS,
     Column,
-    EnergyRow,
     Sheet,
     compare_sheet,
     device_peaks_sheet,
     device_sections,
-    energy_rows,
     energy_sheet,
     energy_sources,
     graph_ops_sheet,
@@ -211,17 +209,11 @@ def compare_table(results: Sequence[Result]) -> RenderableType:
 
 
 def energy_table_text(rows: Sequence[EnergyRow], title: str = "", unit_pj: float | None = None) -> RenderableType:
-    """Draw an energy table with costs relative to ``unit_pj`` (its cheapest action, unless given)."""
+    """Draw an energy table with costs relative to ``unit_pj`` (adding two int32, unless given); sources are below."""
     above: list[RenderableType] = [_heading(title), Text("")] if title else []
     sources = [(str(i), source) for i, source in enumerate(energy_sources(rows), start=1)]
     below: list[RenderableType] = [Text(""), Text("Sources", style="bold"), _grid(sources)] if sources else []
     return Group(*above, Fitted(energy_sheet(rows, unit_pj)), *below)
-
-
-def node_table(table: EnergyTable, dtype: str | None = None) -> RenderableType:
-    """Draw the energy table of a technology node; costs are relative to adding two int32."""
-    title = f"Energy at {table.name}"
-    return energy_table_text(energy_rows(table, dtype), title, unit_pj=table.add["int32"].pj)
 
 
 def device_sheet(device: Device) -> RenderableType:
