@@ -57,8 +57,9 @@ def simulate(
 ) -> Result:
     """Run a workload on a device and say how long it takes and what it costs.
 
-    ``device`` is a shipped name, a path or a ``Device``; ``workload`` a shipped name, a path, a ``Graph``, or a function
-    from a batch size to one. Keyword arguments are the fields of ``Options``. Raises InputError for what cannot be.
+    ``device`` is a shipped name, a path or a ``Device``; ``workload`` a shipped name, a path, a ``Graph``, or a
+    function from a batch size to one. Keyword arguments are the fields of ``Options``. Raises InputError for what
+    cannot be.
     """
     options = options or Options(**kwargs)
     chosen = device if isinstance(device, Device) else load_device(device, overrides or {})
@@ -76,7 +77,7 @@ def simulate(
     trace = run(plan)
     job = _Outcome(chosen, table, site, lanes, trace, whole, dtype, cores * lane_count, steps, options)
     return job.result(
-        overrides={key: value for key, value in (overrides or {}).items()},
+        overrides=dict(overrides or {}),
         params=whole.params,
         warnings=(*warnings, *whole.notes, *_warnings(chosen, site, lanes)),
     )
@@ -86,7 +87,9 @@ def precision_for(device: Device, asked: str | None) -> tuple[str, list[str]]:
     """The format to compute in, and what to say of it. Raises MappingError for one that the device lacks."""
     dtype = asked or device.default_dtype
     if dtype not in DTYPES:
-        raise MappingError(f"precision {dtype!r}: unknown{nearest(dtype, DTYPES)}; want one of {', '.join(device.dtypes)}")
+        raise MappingError(
+            f"precision {dtype!r}: unknown{nearest(dtype, DTYPES)}; want one of {', '.join(device.dtypes)}"
+        )
     if device.computes(dtype):
         return dtype, []
     if dtype in device.autocast:
@@ -101,8 +104,10 @@ def _builder(workload: Workload, params: Mapping[str, int]) -> Callable[[int | N
 
         def same(batch: int | None) -> Graph:
             if batch not in (None, graph.batch):
-                raise WorkloadError(f"{graph.name}: this graph is built for batch {graph.batch}, not {batch}; "
-                                    "give a name, a path or a function from a batch to a graph")
+                raise WorkloadError(
+                    f"{graph.name}: this graph is built for batch {graph.batch}, not {batch}; "
+                    "give a name, a path or a function from a batch to a graph"
+                )
             return graph
 
         return same
@@ -138,7 +143,11 @@ def _site(device: Device, table: EnergyTable, cores: int, lanes: int, graph: Gra
     power, host = device.power, None
     budget = None
     if power.tdp_w is not None:
-        link_w = device.host.link.bandwidth_bytes_per_s * 8 * device.host.link.energy_pj_per_bit / PS_PER_S if device.host else 0
+        link_w = (
+            device.host.link.bandwidth_bytes_per_s * 8 * device.host.link.energy_pj_per_bit / PS_PER_S
+            if device.host
+            else 0
+        )
         budget = max(power.tdp_w - power.static_w - link_w, 0.01 * (power.tdp_w - power.static_w)) / lanes
     if device.host is not None:
         other = load_device(device.host.device)
@@ -174,7 +183,9 @@ def _lanes(
     if options.parallel == "pipeline":
         graph = _prepared(whole, dtype, device)
         if len(graph.ops) < count:
-            raise MappingError(f"{graph.name} has {len(graph.ops)} ops; want no more than that many stages, got {count}")
+            raise MappingError(
+                f"{graph.name} has {len(graph.ops)} ops; want no more than that many stages, got {count}"
+            )
         lanes = stages(graph, site, count)
     elif options.parallel == "data":
         by_share = {
@@ -206,12 +217,14 @@ def _warnings(device: Device, site: Site, lanes: Sequence[Lane]) -> list[str]:
     lane = lanes[0]
     fallen = [op for each in lanes for op in each.graph.ops if not runs_on(op, device)]
     if fallen and site.host is not None:
-        kinds = {}
+        kinds: dict[str, int] = {}
         for op in fallen:
             what = " ".join([op.kind, *sorted(op.functions)])
             kinds[what] = kinds.get(what, 0) + 1
         listed = ", ".join(f"{n} x {what}" for what, n in kinds.items())
-        notes.append(f"{len(fallen)} ops run on the host ({site.host.device.name}), for {device.name} lacks them: {listed}")
+        notes.append(
+            f"{len(fallen)} ops run on the host ({site.host.device.name}), for {device.name} lacks them: {listed}"
+        )
     backing = site.machine.backing("activation")
     if backing is not None and not site.machine.is_dram(backing):
         streamed = {
@@ -333,7 +346,11 @@ class _Outcome:
             if activations is not None and machine.is_dram(activations):
                 ends = {t.name: t.bytes for t in (*lane.graph.inputs, *lane.graph.outputs)}
                 used = {
-                    t.name: max(op.bytes_read(t) if t in op.inputs else t.bytes for op in lane.graph.ops if t in (*op.inputs, *op.outputs))
+                    t.name: max(
+                        op.bytes_read(t) if t in op.inputs else t.bytes
+                        for op in lane.graph.ops
+                        if t in (*op.inputs, *op.outputs)
+                    )
                     for t in (*lane.graph.inputs, *lane.graph.outputs)
                     if any(t in (*op.inputs, *op.outputs) for op in lane.graph.ops if runs_on(op, self.device))
                 }

@@ -7,7 +7,7 @@
     │   ├── ConfigError     a device, energy or study file, or an override of one
     │   ├── WorkloadError   a workload file, name or parameter
     │   └── MappingError    this workload does not go on this device
-    └── LimitViolation      a limit that the user asserted does not hold: exit status 1
+    └── LimitError      a limit that the user asserted does not hold: exit status 1
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class MappingError(InputError):
     """A workload cannot run on a device."""
 
 
-class LimitViolation(AccelsimError):
+class LimitError(AccelsimError):
     """A limit that the user asserted does not hold."""
 
 

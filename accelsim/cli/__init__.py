@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from accelsim.base.errors import AccelsimError, LimitViolation
+from accelsim.base.errors import AccelsimError, LimitError
 
 COMMANDS = ("demo", "list", "show", "check", "run", "roofline", "energy", "convert", "lab")
 
@@ -67,7 +67,7 @@ def status(args: list[str] | None = None) -> int:
     """Run the command line; its exit status. Every error is a message, none a stack trace."""
     try:
         outcome: Any = cli.main(args=args, prog_name="accelsim", standalone_mode=False)
-    except LimitViolation as violation:
+    except LimitError as violation:
         return _complain(str(violation), 1)
     except AccelsimError as error:
         return _complain(str(error), 2)

@@ -1,4 +1,4 @@
-"""``accelsim check``: is a file right?"""
+"""``accelsim check``: whether a file is right."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from accelsim.base.errors import InputError, LimitViolation, nearest
+from accelsim.base.errors import InputError, LimitError, nearest
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -22,20 +22,34 @@ def run_options(command: Command) -> Command:
         (
             click.option("--batch", metavar="N[,N...]", help="Items in one step (1, or the workload's own)."),
             click.option("--precision", metavar="P[,P...]", help=PRECISIONS_HELP),
-            click.option("--param", "params", multiple=True, metavar="KEY=VALUE[,VALUE...]", help="A workload's parameter."),
             click.option(
-                "--set", "sets", multiple=True, metavar="KEY=VALUE[,VALUE...]",
+                "--param", "params", multiple=True, metavar="KEY=VALUE[,VALUE...]", help="A workload's parameter."
+            ),
+            click.option(
+                "--set",
+                "sets",
+                multiple=True,
+                metavar="KEY=VALUE[,VALUE...]",
                 help="Any field of the device, as dram.bandwidth_bytes_per_s=180e9: the what-if.",
             ),
             click.option("--cores", metavar="N[,N...]", help="Cores to use (all of a CPU or GPU, else one)."),
-            click.option("--parallel", type=click.Choice(["data", "pipeline"]), help="A replica, or a stage, on each core."),
+            click.option(
+                "--parallel", type=click.Choice(["data", "pipeline"]), help="A replica, or a stage, on each core."
+            ),
             click.option("--steps", type=int, help="Steps to run (1; in a pipeline, enough to be steady)."),
-            click.option("--start", type=click.Choice(["warm", "cold"]), default="warm", show_default=True,
-                         help="Weights in device memory at first, or all loaded from the host."),
+            click.option(
+                "--start",
+                type=click.Choice(["warm", "cold"]),
+                default="warm",
+                show_default=True,
+                help="Weights in device memory at first, or all loaded from the host.",
+            ),
             click.option("--host", is_flag=True, help="Add the transfers of inputs and outputs over the host link."),
             click.option("--energy-table", metavar="NODE|FILE", help="Price actions with another energy table."),
             click.option("--fidelity", type=click.Choice(["tile"]), default="tile", show_default=True),
-            click.option("--seed", type=int, default=0, show_default=True, help="Kept in the result; nothing is random yet."),
+            click.option(
+                "--seed", type=int, default=0, show_default=True, help="Kept in the result; nothing is random yet."
+            ),
         )
     ):
         command = option(command)
@@ -129,7 +143,8 @@ def write(text: str, path: str) -> None:
         part.unlink(missing_ok=True)
 
 
-# --- asserted limits ---------------------------------------------------------------------------------------------------
+# --- asserted limits
+# ---------------------------------------------------------------------------------------------------
 
 _LIMIT = re.compile(r"\s*([a-z_0-9]+)\s*(<=|>=|<|>)\s*([-+0-9.eE]+)\s*")
 _SCALES = {
@@ -142,7 +157,7 @@ _SCALES = {
 
 
 def check_limits(limits: Sequence[str], results: Sequence[Any]) -> None:
-    """``latency_ms<5``: raise LimitViolation where a result breaks it, InputError where it cannot be read."""
+    """``latency_ms<5``: raise LimitError where a result breaks it, InputError where it cannot be read."""
     broken = []
     for limit in limits:
         match = _LIMIT.fullmatch(limit)
@@ -157,10 +172,12 @@ def check_limits(limits: Sequence[str], results: Sequence[Any]) -> None:
             value = _field(result, name, limit)
             holds = {"<": value < bound, "<=": value <= bound, ">": value > bound, ">=": value >= bound}[sign]
             if not holds:
-                broken.append(f"{limit} does not hold: {name} is {value:.6g} "
-                              f"({result.workload['name']} on {result.device['name']}, batch {result.batch})")
+                broken.append(
+                    f"{limit} does not hold: {name} is {value:.6g} "
+                    f"({result.workload['name']} on {result.device['name']}, batch {result.batch})"
+                )
     if broken:
-        raise LimitViolation("\n".join(broken))
+        raise LimitError("\n".join(broken))
 
 
 def read_limits(limits: Sequence[str]) -> None:
@@ -172,7 +189,11 @@ def read_limits(limits: Sequence[str]) -> None:
 
 def _field(result: Any, name: str, limit: str) -> float:
     """A number of a result, by its name or with its unit scaled (``latency_ms`` for ``latency_s``)."""
-    numbers = {key: value for key, value in result.to_dict().items() if isinstance(value, int | float) and not isinstance(value, bool)}
+    numbers = {
+        key: value
+        for key, value in result.to_dict().items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
     if name in numbers:
         return float(numbers[name])
     for base, scales in _SCALES.items():
@@ -180,4 +201,6 @@ def _field(result: Any, name: str, limit: str) -> float:
             stem = name.removesuffix(f"_{unit}")
             if stem != name and f"{stem}_{base}" in numbers:
                 return float(numbers[f"{stem}_{base}"]) / scale
-    raise InputError(f"--assert {limit}: {name} unknown{nearest(name, numbers)}; want one of {', '.join(sorted(numbers))}")
+    raise InputError(
+        f"--assert {limit}: {name} unknown{nearest(name, numbers)}; want one of {', '.join(sorted(numbers))}"
+    )

@@ -34,12 +34,13 @@ def command(
     from accelsim.simulation import Options
     from accelsim.study.sweep import Point
 
+    sizes: list[int | None] = [*(options.integers(batch, "batch") or [None])]
     results = run_all(
         [
             Point(device=device, workload=workload, options=Options(batch=size, precision=precision))
             for device in devices
             for workload in workloads
-            for size in options.integers(batch, "batch") or [None]
+            for size in sizes
         ]
     )
     click.echo()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from accelsim.analysis.result import Result
     from accelsim.study.sweep import Point
+    from accelsim.trace import Span
 
 
 @click.command("run")
@@ -51,8 +52,8 @@ def command(
         raise click.UsageError(f"--trace is of one run; this is a sweep of {len(sweep)}")
     results = run_all(sweep, csv_file)
     if json_file != "-" and csv_file != "-":
-        _show(results, how, top)
-    _write(results, json_file, csv_file, trace_file)
+        _show(sweep[0], results, how, top)
+    _write(sweep, results, json_file, csv_file, trace_file)
     if folder is not None:
         _plot(results, folder)
     options.check_limits(limits, results)
@@ -121,7 +122,7 @@ def run_all(sweep: Sequence[Point], csv_file: str | None = None) -> list[Result]
     return results
 
 
-def _show(results: Sequence[Result], how: dict[str, Any], top: int) -> None:
+def _show(first: Point, results: Sequence[Result], how: dict[str, Any], top: int) -> None:
     from accelsim.report import text
 
     if len(results) > 1:
@@ -130,10 +131,16 @@ def _show(results: Sequence[Result], how: dict[str, Any], top: int) -> None:
     note = "as asked" if how["precision"] == results[0].precision else "the device's default"
     if how["precision"] not in (None, results[0].precision):
         note = f"{how['precision']}, cast by the compiler"
-    text.show(text.run_table(results[0], precision_note=note, top=top))
+    text.show(text.run_table(results[0], precision_note=note, nominal_clock_hz=_nominal_hz(first), top=top))
 
 
-def _write(results: Sequence[Result], json_file: str | None, csv_file: str | None, trace_file: str | None) -> None:
+def _write(
+    sweep: Sequence[Point],
+    results: Sequence[Result],
+    json_file: str | None,
+    csv_file: str | None,
+    trace_file: str | None,
+) -> None:
     if json_file is not None:
         from accelsim.report.tabular import result_json
 
@@ -145,7 +152,27 @@ def _write(results: Sequence[Result], json_file: str | None, csv_file: str | Non
     if trace_file is not None:
         from accelsim.report.perfetto import chrome_trace
 
-        options.write(chrome_trace(results[0]), trace_file)
+        options.write(chrome_trace(results[0], _prices(sweep[0])), trace_file)
+
+
+def _nominal_hz(point: Point) -> float:
+    """Clock of the unit that multiplies, before any power limit."""
+    from accelsim.hardware.loader import load_device
+
+    core = load_device(point.device, point.overrides).core
+    return (core.matrix or core.vector).freq_hz
+
+
+def _prices(point: Point) -> Callable[[Span], float]:
+    """What each span of a run cost [J]."""
+    from accelsim.analysis.energy import span_energy_j
+    from accelsim.hardware.energy import energy_table_of, load_energy_table
+    from accelsim.hardware.loader import load_device
+
+    device = load_device(point.device, point.overrides)
+    named = point.options.energy_table
+    table = load_energy_table(named) if named else energy_table_of(device)
+    return lambda span: span_energy_j(span, device, table) if span.device == device.name else 0.0
 
 
 def _plot(results: Sequence[Result], folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from fractions import Fraction
 
 import simpy
@@ -41,7 +41,7 @@ class _Machine:
         self.early: dict[str, Flow] = {}
         self.spans: list[Span] = []
 
-    def play(self, job: Job) -> Iterator[simpy.Event]:
+    def play(self, job: Job) -> Generator[simpy.Event, None, None]:
         """One job, from its first wait to its span."""
         if job.prefetch_during is not None:
             self.env.process(self.prefetch(job))
@@ -57,7 +57,7 @@ class _Machine:
             self.spans.append(_span(job, start_ps, int(self.env.now), early_bytes))
         self.ended[job.name].succeed()
 
-    def prefetch(self, job: Job) -> Iterator[simpy.Event]:
+    def prefetch(self, job: Job) -> Generator[simpy.Event, None, None]:
         """Fetch weights while the job before runs, as far as others leave the channel idle and room is there."""
         assert job.prefetch_during is not None
         yield self.started[job.prefetch_during]

@@ -14,9 +14,10 @@ from accelsim.base.units import PS_PER_S
 
 @dataclass(eq=False)
 class Flow:
-    """Work that draws on channels. ``demands``: bytes/ps on each channel at full speed; ``remaining``: ps at full speed.
+    """Work that draws on channels.
 
-    A ``yielding`` flow takes only what the others leave, on one channel, and as much of that as there is.
+    ``demands``: bytes/ps on each channel at full speed; ``remaining``: ps at full speed. A ``yielding`` flow takes only
+    what the others leave, on one channel, and as much of that as there is.
     """
 
     demands: dict[str, Fraction]

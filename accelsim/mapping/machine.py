@@ -97,3 +97,8 @@ class Machine:
         """Fractions of the nominal clock to choose from, lowest first."""
         low = self.device.power.min_clock_fraction
         return tuple(low + (1 - low) * step / CLOCK_STEPS for step in range(CLOCK_STEPS + 1))
+
+    @cached_property
+    def energy_scales(self) -> tuple[float, ...]:
+        """(V / V_nominal)**2 at each of ``clocks``."""
+        return tuple(self.device.voltage_scale(clock) ** 2 for clock in self.clocks)

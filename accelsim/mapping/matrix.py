@@ -1,8 +1,8 @@
 """Matrix products and convolutions: which outer tiling, and how long it takes.
 
-A search is three small things: the legal tilings (``_Search.legal``), a cost (``_Search.clocked``), and ``min``. What is
-legal in a small memory is legal in a larger one, because tile sizes do not depend on capacities; so a larger or faster
-memory never slows an op at a fixed clock.
+A search is three small things: the legal tilings (``_Search.legal``), a cost (``_Search.clocked``), and ``min``. What
+is legal in a small memory is legal in a larger one, because tile sizes do not depend on capacities; so a larger or
+faster memory never slows an op at a fixed clock.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from accelsim.base.errors import MappingError
 from accelsim.base.units import PS_PER_S, ceil_div
 from accelsim.hardware.device import Role, SystolicArray, TensorCores, VectorUnit
-from accelsim.kernels.pipeline import tile_pipeline
+from accelsim.kernels.pipeline import pipeline_time
 from accelsim.mapping.machine import Machine
 from accelsim.mapping.models import Array, Gemm, MatrixModel, gemm_of, matrix_model, on_chip_seconds
 from accelsim.mapping.power import Clocked, clocked
@@ -215,22 +215,41 @@ class _Search:
         return again_a, again_b
 
     def lower_bound_ps(self) -> Array:
-        """What no schedule of a tiling can beat: the core with the first load and last store, and each channel."""
+        """What no schedule of a tiling beats: the core with first load and last store, each channel, its power."""
         g = self.gemm
         m, k, n, n_outer = self.tiles
         again_a, again_b = self._reads(m, k, n, n_outer)
         a_ps, b_ps = self.a.size * self.ps_per_byte(self.a.channel), self.b.size * self.ps_per_byte(self.b.channel)
         first = np.maximum(a_ps * (m / g.m) * (k / g.k), b_ps * (k / g.k) * (n / g.n))
         edge_m, edge_n = g.m - (np.ceil(g.m / m) - 1) * m, g.n - (np.ceil(g.n / n) - 1) * n
-        last = (self.finish_ps + self.result_ps) * (edge_m / g.m) * (edge_n / g.n)
-        core = np.maximum(self.model.total_cycles(m) * self.ps_per_cycle, self.on_chip_ps) + first + last
+        last = (edge_m / g.m) * (edge_n / g.n)
+        core = np.maximum(self.model.total_cycles(m) * self.ps_per_cycle, self.on_chip_ps) + self.finish_ps * last
+        fixed = first + self.result_ps * last
         by_channel: dict[str, Array] = {}
         for channel, size in ((self.a.channel, a_ps * again_a), (self.b.channel, b_ps * again_b)):
             if channel:
                 by_channel[channel] = by_channel.get(channel, np.zeros_like(m)) + size * g.repeats
-        for bound in by_channel.values():
-            core = np.maximum(core, bound)
-        return np.asarray(core)
+        channels = np.max([*by_channel.values(), np.zeros_like(m)], axis=0)
+        power_w = self.machine.power_w
+        if power_w is None:
+            return np.asarray(np.maximum(core + fixed, channels))
+        on_chip, off_chip = self._energies(again_a, again_b)
+        clocks = np.array(self.machine.clocks)[:, None]
+        scales = np.array(self.machine.energy_scales)[:, None]
+        by_clock = np.maximum(np.maximum(core / clocks + fixed, channels), (on_chip * scales + off_chip) / power_w)
+        return np.asarray(by_clock.min(axis=0))
+
+    def _energies(self, again_a: Array, again_b: Array) -> tuple[Array, Array]:
+        """Dynamic energy on and off the chip at nominal voltage, for so many loads of A and B [pJ]."""
+        on_chip, off_chip = (np.full_like(again_a, pj) for pj in self.machine.dynamic_pj(self.fixed_counts))
+        repeats = self.gemm.repeats
+        for operand, times in ((self.a, again_a), (self.b, again_b)):
+            on, off = self.machine.dynamic_pj(self._crossing(operand, round(operand.size * repeats), 0))
+            on_chip, off_chip = on_chip + on * times, off_chip + off * times
+        for operand, read, written in self._once:
+            on, off = self.machine.dynamic_pj(self._crossing(operand, read, written))
+            on_chip, off_chip = on_chip + on, off_chip + off
+        return on_chip, off_chip
 
     def pipeline_ps(self, t: Tiling, fraction: float, *, resident: bool) -> float:
         """The tile pipeline at a fraction of the clock; ``resident``: B is on chip already [ps]."""
@@ -248,22 +267,27 @@ class _Search:
         share_b = np.array([[y * z / (g.k * g.n) for z in n] for y in k])
         share_c = np.array([[x * z / (g.m * g.n) for z in n] for x in m])
         b_ps = 0.0 if resident else self.b.size * self.ps_per_byte(self.b.channel)
-        names = (self.a.channel, self.b.channel, self.c.channel or next((x.channel for x in self.extras if x.channel), None))
+        names = (
+            self.a.channel,
+            self.b.channel,
+            self.c.channel or next((x.channel for x in self.extras if x.channel), None),
+        )
         ids = {name: i for i, name in enumerate(dict.fromkeys(names))}
-        return float(
-            tile_pipeline(
-                g.repeats,
-                np.array(steps, dtype=np.int64),
-                t.n_outer,
+        piped = pipeline_time(
+            g.repeats,
+            steps,
+            t.n_outer,
+            (
                 cycles * stretch,
                 share_a * (self.a.size * self.ps_per_byte(self.a.channel)),
                 share_b * b_ps,
                 share_c * (self.finish_ps / fraction),
                 share_c * self.result_ps,
-                np.array([ids[name] for name in names], dtype=np.int64),
-                self.buffers,
-            )
-        ) + self.model.fill_cycles * self.ps_per_cycle / fraction
+            ),
+            (ids[names[0]], ids[names[1]], ids[names[2]]),
+            self.buffers,
+        )
+        return piped + self.model.fill_cycles * self.ps_per_cycle / fraction
 
     @cached_property
     def buffers(self) -> int:
@@ -278,7 +302,7 @@ class _Search:
             duration = self.pipeline_ps(t, fraction, resident=False)
             return duration, self.pipeline_ps(t, fraction, resident=True) if prefetchable else duration
 
-        return clocked(self.machine, self.counts(t), time)
+        return clocked(self.machine, self.machine.dynamic_pj(self.counts(t)), time)
 
     @property
     def prefetchable(self) -> bool:
@@ -309,12 +333,21 @@ class _Search:
         return [
             (self.a, round(self.a.size * repeats) * again_a, 0),
             (self.b, round(self.b.size * repeats) * again_b, 0),
+            *self._once,
+        ]
+
+    @cached_property
+    def _once(self) -> list[tuple[Operand, int, int]]:
+        """What moves once, whatever the tiling: the result and what the epilogue adds to it."""
+        repeats = self.gemm.repeats
+        return [
             (self.c, 0, round(self.c.size * repeats)),
             *((extra, round(extra.size * repeats), 0) for extra in self.extras),
         ]
 
-    def counts(self, t: Tiling) -> tuple[Count, ...]:
-        """Every action of the op."""
+    @cached_property
+    def fixed_counts(self) -> tuple[Count, ...]:
+        """Actions that no tiling changes: arithmetic, registers and on-chip traffic."""
         macs, dtype = self.op.macs, self.op.dtype
         counts = [Count(f"mac.{dtype}", "-", macs), *elementary_counts(self.op, dtype)]
         counts += [
@@ -323,16 +356,23 @@ class _Search:
         for traffic in self.model.traffic():
             counts.append(Count(f"{traffic.memory}.read", traffic.operand, traffic.read_bytes))
             counts.append(Count(f"{traffic.memory}.write", traffic.operand, traffic.write_bytes))
-        for operand, read, written in self.moved(t):
-            if operand.channel is None:
-                continue
-            counts += self.machine.count(operand.channel, operand.name, read, written)
-            memory = self.machine.buffer(operand.role)
-            if memory is not None:
-                # What comes in is written to the buffer, what leaves is read from it.
-                counts.append(Count(f"{memory.name}.write", operand.name, read))
-                counts.append(Count(f"{memory.name}.read", operand.name, written))
-        return tuple(count for count in counts if count.amount)
+        return tuple(counts)
+
+    def _crossing(self, operand: Operand, read: int, written: int) -> list[Count]:
+        """Actions of bytes between chip and beyond: what comes is written to the buffer, what goes is read from it."""
+        if operand.channel is None:
+            return []
+        counts = [*self.machine.count(operand.channel, operand.name, read, written)]
+        memory = self.machine.buffer(operand.role)
+        if memory is not None:
+            counts.append(Count(f"{memory.name}.write", operand.name, read))
+            counts.append(Count(f"{memory.name}.read", operand.name, written))
+        return counts
+
+    def counts(self, t: Tiling) -> tuple[Count, ...]:
+        """Every action of the op."""
+        crossing = [count for moved in self.moved(t) for count in self._crossing(*moved)]
+        return tuple(count for count in (*self.fixed_counts, *crossing) if count.amount)
 
     def channel_bytes(self, t: Tiling) -> dict[str, int]:
         """Bytes over each channel."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, singledispatch
+from functools import singledispatch
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -74,8 +74,9 @@ def gemm_of(op: Matmul | Conv2d) -> Gemm:
 class MatrixModel(Protocol):
     """A product on a matrix unit, the outer tiling still open."""
 
-    gemm: Gemm
-    """The product as the unit runs it (small groups may be packed)."""
+    @property
+    def gemm(self) -> Gemm:
+        """The product as the unit runs it (small groups may be packed)."""
 
     @property
     def quanta(self) -> tuple[int, int, int]:
@@ -119,8 +120,8 @@ class SystolicModel:
 
     One operand stands still: weights (k over the rows, n over the columns, m streams), outputs (m, n; k) or inputs
     (k, m; n). A fold loads ``rows`` lines of the stationary operand (none for outputs), streams, and takes
-    ``rows + cols - 2`` cycles of skew to fill and drain. With a second set of stationary registers the next fold's lines
-    shift in while this one streams (Jouppi et al., ISCA 2017, section 2), and skews overlap: a fold takes
+    ``rows + cols - 2`` cycles of skew to fill and drain. With a second set of stationary registers the next fold's
+    lines shift in while this one streams (Jouppi et al., ISCA 2017, section 2), and skews overlap: a fold takes
     ``max(stream, rows)``, and load and skew are paid once an op.
     """
 
@@ -219,7 +220,7 @@ class SystolicModel:
 
 
 @matrix_model.register
-def _(unit: SystolicArray, gemm: Gemm, dtype: str, device: Device, cores: int) -> SystolicModel:
+def _(unit: SystolicArray, gemm: Gemm, dtype: str, device: Device, cores: int) -> MatrixModel:
     """Products that are small against the array stand side by side on its diagonal (as grouped convolutions do)."""
     fit = min(unit.rows // gemm.k, unit.cols // gemm.n) if unit.dataflow == "ws" else 1
     packed = max(1, min(fit, gemm.repeats))
@@ -239,7 +240,8 @@ def _(unit: SystolicArray, gemm: Gemm, dtype: str, device: Device, cores: int) -
     return SystolicModel(unit, gemm, unit.macs_per_cycle_per_cell[dtype], on_chip, packed)
 
 
-# --- cores in a gang: tensor cores and SIMD lanes -----------------------------------------------------------------------
+# --- cores in a gang: tensor cores and SIMD lanes
+# -----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -343,7 +345,11 @@ def _blockings(
         tiles_mn = gemm.repeats * ceil_div(gemm.m, used_m) * ceil_div(gemm.n, used_n)
         k_steps = ceil_div(gemm.k, tile_k)
         blocks = tuple(
-            (memory, max(ceil_div(used_m, 2) if side < 0 else used_m, side), max(ceil_div(used_n, 2) if side < 0 else used_n, side))
+            (
+                memory,
+                max(ceil_div(used_m, 2) if side < 0 else used_m, side),
+                max(ceil_div(used_n, 2) if side < 0 else used_n, side),
+            )
             for memory, side in feeds
         )
         split = 1
@@ -395,11 +401,11 @@ def _operand_memories(device: Device) -> tuple[Memory, ...]:
 
 
 @matrix_model.register
-def _(unit: TensorCores, gemm: Gemm, dtype: str, device: Device, cores: int) -> GangModel:
+def _(unit: TensorCores, gemm: Gemm, dtype: str, device: Device, cores: int) -> MatrixModel:
     """Thread-block tiles over the cores; in front of shared memory stands a warp's quarter of a tile.
 
-    A warp's instruction has the shape 16 x 8 x 16 (PTX ISA, ``mma.m16n8k16``): a fragment of A serves 8 columns, one of B
-    16 rows, and the sums are read and written once for 16 products.
+    A warp's instruction has the shape 16 x 8 x 16 (PTX ISA, ``mma.m16n8k16``): a fragment of A serves 8 columns, one
+    of B 16 rows, and the sums are read and written once for 16 products.
     """
     memories = _operand_memories(device)
     feeds = tuple((m, -1 if i == 0 and len(memories) > 1 else 0) for i, m in enumerate(memories))
@@ -412,7 +418,7 @@ def _(unit: TensorCores, gemm: Gemm, dtype: str, device: Device, cores: int) -> 
 
 
 @matrix_model.register
-def _(unit: VectorUnit, gemm: Gemm, dtype: str, device: Device, cores: int) -> GangModel:
+def _(unit: VectorUnit, gemm: Gemm, dtype: str, device: Device, cores: int) -> MatrixModel:
     """Register tiles of a matrix product on SIMD lanes; each cache holds square blocks of the three operands.
 
     A cache of S elements moves least with blocks of side ``sqrt(S / 3)`` (Hong and Kung, STOC 1981).

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from accelsim.mapping.machine import Machine
-from accelsim.trace import Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +20,15 @@ class Clocked:
     """(V / V_nominal)**2."""
 
 
-def clocked(
-    machine: Machine, counts: Sequence[Count], time: Callable[[float], tuple[float, float]]
-) -> Clocked:
+def clocked(machine: Machine, energy_pj: tuple[float, float], time: Callable[[float], tuple[float, float]]) -> Clocked:
     """Run at the highest clock whose average dynamic power fits; below the lowest clock, memory is throttled.
 
-    ``time(fraction)`` gives duration and duration with resident weights [ps]. As 1 pJ/ps is 1 W, energy over power is
-    the time that the limit asks for. Energy falls and time grows with a falling clock, so one crossing exists and
-    bisection finds it; of the two clocks around it the faster outcome is taken.
+    ``energy_pj`` is dynamic energy on and off the chip at nominal voltage. ``time(fraction)`` gives duration and
+    duration with resident weights [ps]. As 1 pJ/ps is 1 W, energy over power is the time that the limit asks for.
+    Energy falls and time grows with a falling clock, so one crossing exists and bisection finds it; of the two clocks
+    around it the faster outcome is taken.
     """
+    on_chip, off_chip = energy_pj
 
     def at(fraction: float) -> Clocked:
         duration, resident = time(fraction)
@@ -43,7 +42,6 @@ def clocked(
 
     if machine.power_w is None:
         return Clocked(*time(1.0), 1.0, 1.0)
-    on_chip, off_chip = machine.dynamic_pj(counts)
     if fits(1.0):
         return at(1.0)
     clocks = machine.clocks

@@ -11,7 +11,7 @@ from accelsim.base.dtypes import bits
 from accelsim.base.errors import MappingError
 from accelsim.base.units import PS_PER_S
 from accelsim.hardware.device import Role, VectorUnit
-from accelsim.kernels.pipeline import tile_pipeline
+from accelsim.kernels.pipeline import pipeline_time
 from accelsim.mapping.machine import Machine
 from accelsim.mapping.power import Clocked, clocked
 from accelsim.mapping.task import Placement, Task
@@ -136,22 +136,23 @@ def map_vector(op: Op, machine: Machine, placement: Placement) -> Task:
     )
 
     def pieces_ps(pieces: int, fraction: float) -> float:
-        return float(
-            tile_pipeline(
-                1,
-                np.array((pieces, 1, 1), dtype=np.int64),
-                False,
+        return pipeline_time(
+            1,
+            (pieces, 1, 1),
+            False,
+            (
                 np.full((2, 2, 2), work_ps / fraction / pieces),
                 np.full((2, 2), load_ps.get(first or "", 0.0) / pieces),
                 # With one n and one k tile a second operand would be loaded once: its time goes with the first piece.
                 np.full((2, 2), load_ps.get(second or "", 0.0)),
                 np.zeros((2, 2)),
                 np.full((2, 2), sum(store_ps.values()) / pieces),
-                np.array([ids.get(first or "", 0), ids.get(second or "", 0), ids.get(placement.sink or "", 0)]),
-                1 if memory is not None and not memory.double_buffered else 2,
-            )
+            ),
+            (ids.get(first or "", 0), ids.get(second or "", 0), ids.get(placement.sink or "", 0)),
+            1 if memory is not None and not memory.double_buffered else 2,
         )
 
+    energy_pj = machine.dynamic_pj(counts)
     outcomes: list[tuple[Clocked, int]] = []
     for pieces in _chunkings(op, machine, placement):
 
@@ -159,7 +160,7 @@ def map_vector(op: Op, machine: Machine, placement: Placement) -> Task:
             duration = pieces_ps(pieces, fraction)
             return duration, duration
 
-        outcomes.append((clocked(machine, counts, time), pieces))
+        outcomes.append((clocked(machine, energy_pj, time), pieces))
     outcome, pieces = min(outcomes, key=lambda pair: (pair[0].duration, pair[1]))
     launch = machine.calibration.launch_overhead_s
     bounds = {

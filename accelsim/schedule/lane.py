@@ -58,7 +58,6 @@ class Site:
     outside: frozenset[str] = frozenset()
     on_host: frozenset[str] = frozenset()
     to_host: frozenset[str] = frozenset()
-    keep_weights: bool = True
     _memo: dict[object, Task] = field(default_factory=dict, compare=False, repr=False)
 
     def task(self, op: Op, machine: Machine, placement: Placement) -> Task:
@@ -83,7 +82,13 @@ def _signature(op: Op) -> tuple[object, ...]:
         if slot not in {"name", "inputs", "outputs", "epilogue"}
     )
     tensors = tuple((t.shape, t.dtype, t.role) for t in (*op.inputs, *op.outputs))
-    return (op.kind, own, len(op.inputs), tensors, tuple((fused.function, fused.outputs[0].shape) for fused in op.epilogue))
+    return (
+        op.kind,
+        own,
+        len(op.inputs),
+        tensors,
+        tuple((fused.function, fused.outputs[0].shape) for fused in op.epilogue),
+    )
 
 
 def runs_on(op: Op, device: Device) -> bool:
@@ -193,9 +198,7 @@ class _Placer:
                 return None if tensor.name in plan.kept else machine.backing("weight")
             return None if tensor.name in plan.resident else machine.backing("activation")
 
-        return Placement(
-            tuple(channel(t) for t in op.inputs), channel(op.outputs[0]), free_bytes(machine, plan, index)
-        )
+        return Placement(tuple(channel(t) for t in op.inputs), channel(op.outputs[0]), free_bytes(machine, plan, index))
 
 
 def _what(op: Op) -> str:
@@ -302,7 +305,9 @@ def _pressure_ps(items: Iterable[Item], channels: Mapping[str, float], lanes: in
     for item in items:
         for channel, size in item.task.channel_bytes:
             total[channel] = total.get(channel, 0) + size
-    return max((size * lanes * PS_PER_S / channels[name] for name, size in total.items() if name in channels), default=0)
+    return max(
+        (size * lanes * PS_PER_S / channels[name] for name, size in total.items() if name in channels), default=0
+    )
 
 
 def plan_lane(graph: Graph, site: Site, *, lanes: int = 1) -> Lane:
@@ -313,7 +318,7 @@ def plan_lane(graph: Graph, site: Site, *, lanes: int = 1) -> Lane:
     machine = site.machine
     best: tuple[float, Lane] | None = None
     refusal: MappingError | None = None
-    for plan in plans(graph, **_arena_of(graph, site)):
+    for plan in _plans_of(graph, site):
         try:
             items = _items(graph, site, plan)
         except MappingError as error:
@@ -329,8 +334,8 @@ def plan_lane(graph: Graph, site: Site, *, lanes: int = 1) -> Lane:
     return best[1]
 
 
-def _arena_of(graph: Graph, site: Site) -> dict[str, object]:
-    """Arguments of ``plans``: which activations may stay on chip, and how much room there is."""
+def _plans_of(graph: Graph, site: Site) -> Iterator[Plan]:
+    """Plans for the activations that may stay on chip, in the room that there is."""
     machine = site.machine
     activations, weights = machine.buffer("activation"), machine.buffer("weight")
     backing = machine.backing("activation")
@@ -339,11 +344,11 @@ def _arena_of(graph: Graph, site: Site) -> dict[str, object]:
     if backing is not None and machine.is_dram(backing):
         # Inputs lie in device memory at first, outputs end there.
         eligible -= {t.name for t in (*graph.inputs, *graph.outputs)}
-    keeps = weights is not None and weights.keeps_between_steps and site.keep_weights
-    return {
-        "arena_bytes": machine.capacity_bytes(activations) if activations else 0,
-        "eligible": eligible,
-        "keep_bytes": machine.capacity_bytes(weights) if keeps and weights else 0,
-        "shared": activations is weights,
-    }
-
+    keeps = weights is not None and weights.keeps_between_steps
+    return plans(
+        graph,
+        arena_bytes=machine.capacity_bytes(activations) if activations else 0,
+        eligible=eligible,
+        keep_bytes=machine.capacity_bytes(weights) if keeps and weights else 0,
+        shared=activations is weights,
+    )

@@ -28,7 +28,8 @@ def partition(weights: Sequence[int], parts: int) -> list[int]:
     """
 
     def cuts(bound: int) -> list[int]:
-        ends, total = [], 0
+        ends: list[int] = []
+        total = 0
         for i, weight in enumerate(weights):
             if i and (total + weight > bound or len(weights) - i <= parts - 1 - len(ends)):
                 ends.append(i)

@@ -1,8 +1,8 @@
 """What stays on chip between ops.
 
 A plan is an arena of ``limit`` bytes at the bottom of the buffer, and a budget for weights that are kept between steps.
-Both are taken from a grid that does not depend on the capacity, so every plan of a smaller memory is also one of a larger
-memory, where it leaves more room for tiles: with the fastest plan chosen, more capacity never slows a workload.
+Both are taken from a grid that does not depend on the capacity, so every plan of a smaller memory is also one of a
+larger memory, where it leaves more room for tiles: with the fastest plan chosen, more capacity never slows a workload.
 """
 
 from __future__ import annotations

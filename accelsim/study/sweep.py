@@ -28,13 +28,15 @@ class Point:
 
     def run(self) -> Result:
         """Simulate it."""
-        return simulate(
-            self.device, self.workload, overrides=self.overrides, params=self.params, options=self.options
-        )
+        return simulate(self.device, self.workload, overrides=self.overrides, params=self.params, options=self.options)
 
 
-def points(base: Point, options: Mapping[str, Sequence[Any]], overrides: Mapping[str, Sequence[Any]],
-           params: Mapping[str, Sequence[int]]) -> list[Point]:
+def points(
+    base: Point,
+    options: Mapping[str, Sequence[Any]],
+    overrides: Mapping[str, Sequence[Any]],
+    params: Mapping[str, Sequence[int]],
+) -> list[Point]:
     """Every combination of the lists; the last list varies fastest."""
     option_names, override_names, param_names = [*options], [*overrides], [*params]
     combined = []
