@@ -1,0 +1,151 @@
+"""Workloads by name or path: those that ship, the graphs inside the onnx package, ONNX files and op tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
+
+from accelsim.base.errors import WorkloadError, nearest
+from accelsim.base.resources import resource_dir
+from accelsim.workload import bert
+from accelsim.workload.graph import Graph
+from accelsim.workload.table import read_header, read_table
+from accelsim.workload.table_form import MAX_BATCH, MAX_SIZE
+
+ONNX_PREFIX = "onnx:"
+LIGHT = "light_"
+LIST = "'accelsim list workloads' names all"
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """A workload that is built by a function rather than read from a table."""
+
+    description: str
+    build: Callable[[int, Mapping[str, int]], Graph]
+    params: Mapping[str, tuple[int, int, int]]
+    """Default, least and greatest value of each parameter."""
+
+
+BUILDERS: dict[str, Builder] = {
+    "bert_base": Builder(
+        "BERT-base encoder with embeddings and pooler: 109 M parameters; --param seq_len=128",
+        bert.bert_base,
+        bert.PARAMS,
+    ),
+}
+
+
+def load_workload(name_or_path: str, *, batch: int | None = None, params: Mapping[str, int] | None = None) -> Graph:
+    """Return a workload by name (``resnet50``, ``onnx:vgg19``) or by path (``.onnx``, or ``.csv`` for an op table).
+
+    ``batch`` is the items in one step, by default the workload's own; ``params`` are its other free sizes.
+    """
+    name_or_path, params = str(name_or_path), dict(params or {})
+    _check_numbers(name_or_path, batch, params)
+    if name_or_path.startswith(ONNX_PREFIX):
+        return _from_onnx(_onnx_path(name_or_path.removeprefix(ONNX_PREFIX)), batch, params)
+    if name_or_path in BUILDERS:
+        return _built(name_or_path, batch, params)
+    if name_or_path in _tables():
+        return read_table(_tables()[name_or_path], batch=batch, params=params)
+    return _from_path(name_or_path, batch, params)
+
+
+def workload_names() -> list[tuple[str, str]]:
+    """Return the name and a description of every workload that can be had by name."""
+    own = {name: builder.description for name, builder in BUILDERS.items()}
+    own |= {name: read_header(path).description for name, path in _tables().items()}
+    light = [(ONNX_PREFIX + name, "graph inside the onnx package") for name in _onnx_models()]
+    return [*sorted(own.items()), *light]
+
+
+def _check_numbers(workload: str, batch: int | None, params: Mapping[str, int]) -> None:
+    problems = []
+    if batch is not None and not _is_whole(batch, MAX_BATCH):
+        problems.append(f"{workload}: --batch {batch}: want a whole number from 1 to {MAX_BATCH}")
+    problems += [
+        f"{workload}: --param {name}={value}: want a whole number from 1 to 2^40"
+        for name, value in params.items()
+        if not _is_whole(value, MAX_SIZE)
+    ]
+    if problems:
+        raise WorkloadError(*problems)
+
+
+def _is_whole(value: object, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
+
+
+def _tables() -> dict[str, Path]:
+    return {path.stem: path for path in sorted(resource_dir("workloads").glob("*.csv"))}
+
+
+def _built(name: str, batch: int | None, params: Mapping[str, int]) -> Graph:
+    builder = BUILDERS[name]
+    known = sorted(builder.params)
+    problems = [
+        f"{name}: --param {given}={value}: unknown; want one of {known}{nearest(given, known)}"
+        for given, value in params.items()
+        if given not in builder.params
+    ]
+    values = {param: params.get(param, default) for param, (default, _, _) in builder.params.items()}
+    problems += [
+        f"{name}: --param {param}={values[param]}: want {least} to {most}"
+        for param, (_, least, most) in builder.params.items()
+        if not least <= values[param] <= most
+    ]
+    if problems:
+        raise WorkloadError(*problems)
+    return builder.build(1 if batch is None else batch, values)
+
+
+def _from_path(text: str, batch: int | None, params: Mapping[str, int]) -> Graph:
+    path = Path(text)
+    suffix = path.suffix.lower()
+    if suffix == ".onnx":
+        return _from_onnx(path, batch, params)
+    if suffix == ".csv":
+        return read_table(path, batch=batch, params=params)
+    if path.exists():
+        raise WorkloadError(f"{text}: want a file that ends in .onnx or .csv, or the name of a workload; {LIST}")
+    names = [*BUILDERS, *_tables(), *(ONNX_PREFIX + name for name in _onnx_models())]
+    short = {name.removeprefix(LIGHT): ONNX_PREFIX + name.removeprefix(LIGHT) for name in _onnx_models()}
+    hint = _suggestion(text, {**short, **{name: name for name in names}})
+    raise WorkloadError(f"{text}: no workload has this name, and there is no such file{hint}; {LIST}")
+
+
+def _suggestion(word: str, known: Mapping[str, str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for what is meant by the known word nearest to ``word``, or ``""``."""
+    matches = get_close_matches(word, known, n=1)
+    return f"; did you mean {known[matches[0]]!r}?" if matches else ""
+
+
+# --- graphs inside the onnx package: found, not imported ------------------------------------------------------------
+
+
+def _onnx_models() -> dict[str, Path]:
+    spec = find_spec("onnx")
+    if spec is None or spec.origin is None:
+        return {}
+    folder = Path(spec.origin).parent / "backend" / "test" / "data" / "light"
+    return {path.stem: path for path in sorted(folder.glob("*.onnx"))}
+
+
+def _onnx_path(name: str) -> Path:
+    models = _onnx_models()
+    for candidate in (name, LIGHT + name, f"{LIGHT}bvlc_{name}"):
+        if candidate in models:
+            return models[candidate]
+    short = [model.removeprefix(LIGHT) for model in models]
+    hint = _suggestion(name, {word: ONNX_PREFIX + word for word in (*models, *short)})
+    raise WorkloadError(f"{ONNX_PREFIX}{name}: the onnx package has no such graph; want one of {short}{hint}")
+
+
+def _from_onnx(path: Path, batch: int | None, params: Mapping[str, int]) -> Graph:
+    from accelsim.workload.onnx_import import import_onnx
+
+    return import_onnx(path, batch=1 if batch is None else batch, params=params)
