@@ -59,10 +59,16 @@ class Site:
     on_host: frozenset[str] = frozenset()
     to_host: frozenset[str] = frozenset()
     _memo: dict[object, Task] = field(default_factory=dict, compare=False, repr=False)
+    _signatures: dict[int, tuple[Op, tuple[object, ...]]] = field(default_factory=dict, compare=False, repr=False)
+
+    def _signature(self, op: Op) -> tuple[object, ...]:
+        if id(op) not in self._signatures:
+            self._signatures[id(op)] = op, _signature(op)
+        return self._signatures[id(op)][1]
 
     def task(self, op: Op, machine: Machine, placement: Placement) -> Task:
         """``map_op``, once for ops that differ only in their names."""
-        key = (machine.device.name, _signature(op), placement)
+        key = (machine.device.name, self._signature(op), placement)
         if key not in self._memo:
             self._memo[key] = map_op(op, machine, placement)
         task = self._memo[key]
@@ -313,12 +319,17 @@ def _pressure_ps(items: Iterable[Item], channels: Mapping[str, float], lanes: in
 def plan_lane(graph: Graph, site: Site, *, lanes: int = 1) -> Lane:
     """Lay a graph out on one lane under each plan, and keep the fastest.
 
-    ``lanes`` lanes like it share the channels. Raises MappingError where no plan leaves room for every op's tiles.
+    ``lanes`` lanes like it share the channels. Plans are tried in the order of a lower bound, until the next bound is no
+    better. Raises MappingError where no plan leaves room for every op's tiles.
     """
     machine = site.machine
+    fastest = _fastest_ps(graph, site)
+    bounded = sorted(((_bound_ps(graph, site, plan, fastest), plan) for plan in _plans_of(graph, site)), key=_first)
     best: tuple[float, Lane] | None = None
     refusal: MappingError | None = None
-    for plan in _plans_of(graph, site):
+    for bound, plan in bounded:
+        if best is not None and bound >= best[0]:
+            break
         try:
             items = _items(graph, site, plan)
         except MappingError as error:
@@ -332,6 +343,45 @@ def plan_lane(graph: Graph, site: Site, *, lanes: int = 1) -> Lane:
         assert refusal is not None
         raise refusal
     return best[1]
+
+
+def _first(pair: tuple[float, Plan]) -> float:
+    return pair[0]
+
+
+def _fastest_ps(graph: Graph, site: Site) -> list[int]:
+    """What each op takes at least, with all its operands on chip and every on-chip byte free for it [ps]."""
+    machine = site.machine
+    free = tuple((m.name, machine.capacity_bytes(m)) for m in machine.sram.values())
+    times = []
+    for op in graph.ops:
+        if runs_on(op, machine.device):
+            placement = Placement((None,) * len(op.inputs), None, free)
+            times.append(site.task(op, machine, placement).resident_ps)
+        else:
+            times.append(0)
+    return times
+
+
+def _bound_ps(graph: Graph, site: Site, plan: Plan, fastest: list[int]) -> float:
+    """What no lane under a plan can beat: its ops at their fastest, their activations, and all its bytes [ps]."""
+    machine = site.machine
+    weights, activations = machine.backing("weight"), machine.backing("activation")
+    total = {channel: 0 for channel in machine.channels}
+    chain = 0.0
+    for op, least in zip(graph.ops, fastest, strict=True):
+        moved = 0
+        if runs_on(op, machine.device):
+            moved = sum(op.bytes_read(t) for t in op.activations if t.name not in plan.resident)
+            moved += sum(t.bytes for t in op.outputs if t.name not in plan.resident)
+            if weights is not None:
+                total[weights] += sum(op.bytes_read(t) for t in op.weights if t.name not in plan.kept)
+        if activations is not None:
+            total[activations] += moved
+            chain += max(least, moved * PS_PER_S / machine.channels[activations])
+        else:
+            chain += least
+    return max(chain, *(size * PS_PER_S / machine.channels[channel] for channel, size in total.items()), 0.0)
 
 
 def _plans_of(graph: Graph, site: Site) -> Iterator[Plan]:

@@ -29,21 +29,20 @@ class Plan:
 
 
 def grid(capacity_bytes: int, wanted_bytes: int) -> Iterator[int]:
-    """Sizes ``2**i`` and ``1.5 * 2**i`` up to the capacity, and no further than the first that holds all of ``wanted``.
+    """Sizes ``2**i`` and ``1.5 * 2**i`` up to the capacity and below ``wanted``, and ``wanted`` itself where it fits.
 
     >>> list(grid(400_000, 150_000))
-    [0, 65536, 98304, 131072, 196608]
+    [0, 65536, 98304, 131072, 150000]
     """
     yield 0
     size = SMALLEST_ARENA_BYTES
-    while wanted_bytes:
-        for candidate in (size, size * 3 // 2):
-            if candidate > capacity_bytes:
-                return
-            yield candidate
-            if candidate >= wanted_bytes:
-                return
+    while size < min(capacity_bytes + 1, wanted_bytes):
+        yield size
+        if size * 3 // 2 < min(capacity_bytes + 1, wanted_bytes):
+            yield size * 3 // 2
         size *= 2
+    if 0 < wanted_bytes <= capacity_bytes:
+        yield wanted_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +88,11 @@ def _arena(lives: list[_Life], limit: int) -> list[tuple[_Life, int]]:
     return placed
 
 
+def _height(placed: list[tuple[_Life, int]]) -> int:
+    """Where the highest tensor ends: an arena that holds everything."""
+    return max((start + life.tensor.bytes for life, start in placed), default=0)
+
+
 def _kept(graph: Graph, budget: int) -> tuple[frozenset[str], int]:
     """Weights in the order of their use, as long as they fit."""
     kept: set[str] = set()
@@ -106,7 +110,7 @@ def plans(graph: Graph, *, arena_bytes: int, eligible: Set[str], keep_bytes: int
     ``shared``: both lie in one memory, of ``arena_bytes``.
     """
     lives = _lives(graph, eligible)
-    wanted = sum(life.tensor.bytes for life in lives)
+    wanted = _height(_arena(lives, sum(life.tensor.bytes for life in lives)))
     seen: set[tuple[frozenset[str], frozenset[str]]] = set()
     arenas = {limit: _arena(lives, limit) for limit in grid(arena_bytes, wanted)}
     for budget in grid(keep_bytes, graph.weight_bytes):
