@@ -46,7 +46,7 @@ def _directives(graph: Graph, batch: int, dtype: str, description: str) -> Itera
         yield f"#: source = {quoted(graph.source)}"
     yield f"#: batch = {batch}"
     yield f"#: dtype = {dtype}"
-    yield from (f"#: fixed {name} = {value}" for name, value in graph.params.items())
+    yield from (f"#: fixed {quoted(name, '=')} = {value}" for name, value in graph.params.items())
     yield from (f"#: note = {quoted(note)}" for note in graph.notes)
 
 
