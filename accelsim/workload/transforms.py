@@ -24,9 +24,10 @@ def set_precision(graph: Graph, dtype: str) -> Graph:
     if dtype not in PRECISIONS:
         raise WorkloadError(f"precision {dtype!r}: want one of {list(PRECISIONS)}{nearest(dtype, PRECISIONS)}")
     produced = {t.name for op in graph.ops if isinstance(op, Product) for t in op.outputs}
+    inside = {t.name: t for op in graph.ops for fused in op.epilogue for t in (*fused.inputs, *fused.outputs)}
     changed = {
         name: replace(tensor, dtype=dtype)
-        for name, tensor in graph.tensors.items()
+        for name, tensor in {**inside, **graph.tensors}.items()
         if tensor.dtype != dtype and (tensor.dtype in PRECISIONS or name in produced)
     }
     if not changed:
