@@ -1,26 +1,24 @@
 """The compiled pipeline against closed forms and a slow twin."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.kernels.pipeline import tile_pipeline
+from accelsim.kernels.pipeline import pipeline_time, run_compiled, run_interpreted
+
+SHAPES = ((2, 2, 2), (2, 2), (2, 2), (2, 2), (2, 2))
 
 
 def run(steps, compute, a=0, b=0, finish=0, store=0, n_outer=True, channel=(0, 0, 0), buffers=2, repeats=1):
-    """The pipeline with tiles that are all alike."""
-    return tile_pipeline(
-        repeats,
-        np.array(steps, dtype=np.int64),
-        n_outer,
-        np.full((2, 2, 2), compute, dtype=np.int64),
-        np.full((2, 2), a, dtype=np.int64),
-        np.full((2, 2), b, dtype=np.int64),
-        np.full((2, 2), finish, dtype=np.int64),
-        np.full((2, 2), store, dtype=np.int64),
-        np.array(channel, dtype=np.int64),
-        buffers,
-    )
+    """The pipeline with tiles that are all alike; ``steps`` along m, k and n."""
+    tables = [np.full(shape, value) for shape, value in zip(SHAPES, (compute, a, b, finish, store), strict=True)]
+    return run_interpreted(loops(repeats, steps, n_outer), n_outer, tables, channel, buffers)
+
+
+def loops(repeats, steps, n_outer):
+    m, k, n = steps
+    return (repeats, n, m, k) if n_outer else (repeats, m, n, k)
 
 
 times = st.integers(0, 50)
@@ -89,44 +87,57 @@ def slow_twin(repeats, steps, n_outer, compute, load_a, load_b, finish, store, c
 
 @st.composite
 def pipelines(draw):
-    def table(*shape):
+    """Repeats, steps, order, tables, channels, buffers."""
+
+    def table(shape):
         size = int(np.prod(shape))
         return np.array(draw(st.lists(times, min_size=size, max_size=size)), dtype=np.int64).reshape(shape)
 
     return (
         draw(st.integers(1, 4)),
-        np.array(draw(st.tuples(counts, counts, counts)), dtype=np.int64),
+        draw(st.tuples(counts, counts, counts)),
         draw(st.booleans()),
-        table(2, 2, 2),
-        table(2, 2),
-        table(2, 2),
-        table(2, 2),
-        table(2, 2),
-        np.array(draw(st.tuples(*[st.integers(0, 2)] * 3)), dtype=np.int64),
+        [table(shape) for shape in SHAPES],
+        draw(st.tuples(*[st.integers(0, 2)] * 3)),
         draw(st.integers(1, 3)),
     )
 
 
+def interpreted(repeats, steps, n_outer, tables, channel, buffers):
+    return run_interpreted(loops(repeats, steps, n_outer), n_outer, tables, channel, buffers)
+
+
 @given(pipelines())
 @settings(max_examples=600)
-def test_the_kernel_equals_its_slow_twin(case):
-    assert tile_pipeline(*case) == slow_twin(*case)
+def test_the_kernel_equals_its_slow_twin_interpreted_and_compiled(case):
+    repeats, steps, n_outer, tables, channel, buffers = case
+    expected = slow_twin(repeats, steps, n_outer, *tables, channel, buffers)
+    assert interpreted(*case) == expected
+    assert run_compiled(loops(repeats, steps, n_outer), n_outer, tables, channel, buffers) == expected
 
 
-@given(pipelines(), st.integers(3, 7))
-def test_slower_parts_and_fewer_buffers_never_help(case, table):
-    slower = list(case)
-    slower[table] = case[table] + 1
-    assert tile_pipeline(*slower) >= tile_pipeline(*case)
-    assert tile_pipeline(*case[:-1], case[-1] + 1) <= tile_pipeline(*case)
+@given(pipelines(), st.integers(0, 4))
+def test_slower_parts_and_fewer_buffers_never_help(case, part):
+    repeats, steps, n_outer, tables, channel, buffers = case
+    slower = [table + (i == part) for i, table in enumerate(tables)]
+    assert interpreted(repeats, steps, n_outer, slower, channel, buffers) >= interpreted(*case)
+    assert interpreted(repeats, steps, n_outer, tables, channel, buffers + 1) <= interpreted(*case)
 
 
 @given(pipelines())
 def test_nothing_is_faster_than_the_work_of_the_core(case):
-    repeats, steps, _, compute, *_ = case
+    repeats, steps, _, (compute, *_), *_ = case
     edges = [[int(i == size - 1) for i in range(size)] for size in steps]
     work = repeats * sum(compute[m, k, n] for m in edges[0] for k in edges[1] for n in edges[2])
-    assert tile_pipeline(*case) >= work
+    assert interpreted(*case) >= work
+
+
+@given(pipelines(), st.floats(1e-9, 1e15))
+def test_real_times_lose_nothing_to_ticks(case, unit):
+    repeats, steps, n_outer, tables, channel, buffers = case
+    scaled = [table * unit for table in tables]
+    found = pipeline_time(loops(repeats, steps, n_outer), n_outer, scaled, channel, buffers)
+    assert found == pytest.approx(interpreted(*case) * unit, rel=1e-12)
 
 
 def test_millions_of_equal_steps_are_skipped_exactly():
@@ -134,4 +145,4 @@ def test_millions_of_equal_steps_are_skipped_exactly():
     n = 10**9
     assert run((n, 1, 1), 7, a=5, n_outer=False) == 5 + 7 + (n - 1) * 7
     assert run((1, n, 1), 5, b=9) == 9 + 5 + (n - 1) * 9
-    assert run((100, 50, 1000), 3, a=1, b=1, channel=(0, 1, 2)) >= 3 * 100 * 50 * 1000
+    assert run((10**4, 10**4, 10**4), 3, a=1, b=1, channel=(0, 1, 2)) >= 3 * 10**12

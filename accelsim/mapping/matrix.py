@@ -50,6 +50,10 @@ class Operand:
     channel: str | None
 
 
+ROUNDING = 1e-12
+"""Relative difference of times that rounding alone can make."""
+
+
 def tile_sizes(extent: int, quantum: int) -> list[int]:
     """``quantum`` times powers of two below ``extent``, and ``extent``: independent of any capacity.
 
@@ -223,10 +227,13 @@ class _Search:
         first = np.maximum(a_ps * (m / g.m) * (k / g.k), b_ps * (k / g.k) * (n / g.n))
         edge_m, edge_n = g.m - (np.ceil(g.m / m) - 1) * m, g.n - (np.ceil(g.n / n) - 1) * n
         last = (edge_m / g.m) * (edge_n / g.n)
-        core = np.maximum(self.model.total_cycles(m) * self.ps_per_cycle, self.on_chip_ps) + self.finish_ps * last
+        cycles = self.model.total_cycles(m) * self.ps_per_cycle
+        core = np.maximum(cycles, self.on_chip_ps) + self.model.fill_cycles * self.ps_per_cycle + self.finish_ps * last
         fixed = first + self.result_ps * last
         by_channel: dict[str, Array] = {}
-        for channel, size in ((self.a.channel, a_ps * again_a), (self.b.channel, b_ps * again_b)):
+        loads = [(self.a.channel, a_ps * again_a), (self.b.channel, b_ps * again_b)]
+        results = [(x.channel, np.full_like(m, x.size * self.ps_per_byte(x.channel))) for x in (self.c, *self.extras)]
+        for channel, size in loads + results:
             if channel:
                 by_channel[channel] = by_channel.get(channel, np.zeros_like(m)) + size * g.repeats
         channels = np.max([*by_channel.values(), np.zeros_like(m)], axis=0)
@@ -273,9 +280,9 @@ class _Search:
             self.c.channel or next((x.channel for x in self.extras if x.channel), None),
         )
         ids = {name: i for i, name in enumerate(dict.fromkeys(names))}
+        outer, inner = (steps[2], steps[0]) if t.n_outer else (steps[0], steps[2])
         piped = pipeline_time(
-            g.repeats,
-            steps,
+            (g.repeats, outer, inner, steps[1]),
             t.n_outer,
             (
                 cycles * stretch,
@@ -315,7 +322,7 @@ class _Search:
         indices = self.legal()
         best: tuple[Tiling, Clocked] | None = None
         for i in indices[np.argsort(bounds[indices], kind="stable")]:
-            if best is not None and bounds[i] >= best[1].duration:
+            if best is not None and bounds[i] >= best[1].duration * (1 - ROUNDING):
                 break
             tiling = Tiling(int(m[i]), int(k[i]), int(n[i]), bool(n_outer[i]))
             outcome = self.clocked(tiling)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from accelsim.mapping.machine import Machine
 
@@ -29,6 +30,7 @@ def clocked(machine: Machine, energy_pj: tuple[float, float], time: Callable[[fl
     around it the faster outcome is taken.
     """
     on_chip, off_chip = energy_pj
+    time = cache(time)
 
     def at(fraction: float) -> Clocked:
         duration, resident = time(fraction)

@@ -137,8 +137,7 @@ def map_vector(op: Op, machine: Machine, placement: Placement) -> Task:
 
     def pieces_ps(pieces: int, fraction: float) -> float:
         return pipeline_time(
-            1,
-            (pieces, 1, 1),
+            (1, pieces, 1, 1),
             False,
             (
                 np.full((2, 2, 2), work_ps / fraction / pieces),

@@ -319,8 +319,8 @@ def _pressure_ps(items: Iterable[Item], channels: Mapping[str, float], lanes: in
 def plan_lane(graph: Graph, site: Site, *, lanes: int = 1) -> Lane:
     """Lay a graph out on one lane under each plan, and keep the fastest.
 
-    ``lanes`` lanes like it share the channels. Plans are tried in the order of a lower bound, until the next bound is no
-    better. Raises MappingError where no plan leaves room for every op's tiles.
+    ``lanes`` lanes like it share the channels. Plans are tried in the order of a lower bound, until the next bound is
+    no better. Raises MappingError where no plan leaves room for every op's tiles.
     """
     machine = site.machine
     fastest = _fastest_ps(graph, site)
@@ -367,7 +367,7 @@ def _bound_ps(graph: Graph, site: Site, plan: Plan, fastest: list[int]) -> float
     """What no lane under a plan can beat: its ops at their fastest, their activations, and all its bytes [ps]."""
     machine = site.machine
     weights, activations = machine.backing("weight"), machine.backing("activation")
-    total = {channel: 0 for channel in machine.channels}
+    total = dict.fromkeys(machine.channels, 0)
     chain = 0.0
     for op, least in zip(graph.ops, fastest, strict=True):
         moved = 0
