@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from itertools import accumulate
 from operator import mul
 
-from accelsim.workload.network import SHAPE_READERS, Network, Node, Shape
+from accelsim.workload.network import MAKES_NO_SENSE, SHAPE_READERS, Network, Node, Shape
 
 Rule = Callable[[Network, Node, str, int], int | None]
 """(network, node, the input that carries the batch, its axis) -> the axis in the node's outputs."""
@@ -39,7 +39,10 @@ def follow(net: Network, of_inputs: Mapping[str, int]) -> dict[str, int]:
         if node.op_type in RECURRENT:
             axes.update(_recurrent_axes(node))
             continue
-        axis = RULES.get(node.op_type, aligned)(net, node, carrier, axes[carrier])
+        try:
+            axis = RULES.get(node.op_type, aligned)(net, node, carrier, axes[carrier])
+        except MAKES_NO_SENSE as error:
+            raise node.broken(error) from None
         if axis is not None:
             axes.update({name: axis for name in node.makes if axis < len(net.shapes.get(name, ()))})
     return axes

@@ -11,6 +11,7 @@ from pathlib import Path
 from accelsim.base.errors import WorkloadError, nearest
 from accelsim.base.resources import resource_dir
 from accelsim.workload import bert
+from accelsim.workload.files import is_there
 from accelsim.workload.graph import Graph
 from accelsim.workload.table import read_header, read_table
 from accelsim.workload.table_form import MAX_BATCH, MAX_SIZE
@@ -110,7 +111,7 @@ def _from_path(text: str, batch: int | None, params: Mapping[str, int]) -> Graph
         return _from_onnx(path, batch, params)
     if suffix == ".csv":
         return read_table(path, batch=batch, params=params)
-    if path.exists():
+    if text and is_there(path):
         raise WorkloadError(f"{text}: want a file that ends in .onnx or .csv, or the name of a workload; {LIST}")
     names = [*BUILDERS, *_tables(), *(ONNX_PREFIX + name for name in _onnx_models())]
     short = {name.removeprefix(LIGHT): ONNX_PREFIX + name.removeprefix(LIGHT) for name in _onnx_models()}

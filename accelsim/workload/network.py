@@ -14,6 +14,9 @@ Shape = tuple[int, ...]
 Kind = Literal["data", "weight", "static"]
 """What a tensor hangs on: an input of the network, weights alone, or shapes (known before anything runs)."""
 
+MAKES_NO_SENSE = (LookupError, ArithmeticError, ValueError, TypeError)
+"""What reading a node raises whose attributes, inputs and shapes do not fit each other."""
+
 SHAPE_READERS = frozenset({"Shape", "Size"})
 
 
@@ -26,6 +29,13 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
+
+    def broken(self, error: Exception) -> WorkloadError:
+        """Return the error that says that this node makes no sense."""
+        detail = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return WorkloadError(
+            f"node {self.name} ({self.op_type}): its attributes, inputs and shapes do not fit ({detail})"
+        )
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -74,7 +84,7 @@ class Network:
         try:
             return self.shapes[name]
         except KeyError:
-            raise WorkloadError(f"{self.name}: the shape of {name} cannot be inferred from the file") from None
+            raise WorkloadError(f"the shape of {name} cannot be inferred from the file") from None
 
     def elements(self, name: str) -> int:
         """Numbers in a tensor."""

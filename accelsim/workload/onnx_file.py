@@ -15,8 +15,11 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 
 from accelsim.base.errors import WorkloadError, nearest
 from accelsim.workload.batch_axis import follow, scale
+from accelsim.workload.files import content
 from accelsim.workload.network import Network, Node, Shape
 
+WANTED = "an ONNX model"
+MAX_SIZE = 2**40
 MAX_CONSTANT = 1024
 """Initializers of at most so many numbers keep their values; axes and shapes are among them, weights are not needed."""
 
@@ -60,6 +63,7 @@ def read_onnx(path: str | Path, *, batch: int, params: Mapping[str, int]) -> Net
     graph = model.graph
     given = _given(graph)
     axes, own_batch = _bind_sizes(path.name, given, params)
+    _check_sizes(path.name, graph)
     constants = _constants(graph)
     _forget_values(graph)
     _forget_shapes(graph)
@@ -87,21 +91,18 @@ def read_onnx(path: str | Path, *, batch: int, params: Mapping[str, int]) -> Net
 
 
 def _load(path: Path) -> ModelProto:
-    wanted = "want an ONNX model"
-    if not path.exists():
-        raise WorkloadError(f"{path}: no such file; {wanted}")
-    if not path.is_file():
-        raise WorkloadError(f"{path}: a folder, not a file; {wanted}")
-    if path.stat().st_size == 0:
-        raise WorkloadError(f"{path}: an empty file; {wanted}")
+    whole = content(path, WANTED)
+    if not whole:
+        raise WorkloadError(f"{path}: an empty file; want {WANTED}")
     try:
-        model = onnx.load_model(str(path), format="protobuf", load_external_data=False)
-    except OSError as error:
-        raise WorkloadError(f"{path}: cannot be read: {error.strerror}") from None
-    except (DecodeError, ValueError):
-        raise WorkloadError(f"{path}: not an ONNX model, or cut short; {wanted}") from None
+        model = onnx.load_model_from_string(whole)
+    except DecodeError:
+        raise WorkloadError(f"{path}: not an ONNX model, or cut short; want {WANTED}") from None
     if not model.graph.node:
-        raise WorkloadError(f"{path}: holds no graph; {wanted}")
+        raise WorkloadError(f"{path}: holds no graph; want {WANTED}")
+    names = (name for node in model.graph.node for name in (*node.input, *node.output, node.op_type, node.name))
+    if any(isinstance(name, bytes) for name in names):
+        raise WorkloadError(f"{path}: holds names that are not text; want {WANTED}")
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
     return model
@@ -172,6 +173,15 @@ def _check_wiring(file: str, nodes: Iterable[Node], known: Iterable[str]) -> Non
             if name not in made
         ]
         made.update(node.makes)
+    if problems:
+        raise WorkloadError(*problems)
+
+
+def _check_sizes(file: str, graph: GraphProto) -> None:
+    """Refuse sizes that are negative or larger than anything."""
+    sizes = [(tensor.name, dim) for tensor in graph.initializer for dim in tensor.dims]
+    sizes += [(v.name, d.dim_value) for v in graph.input for d in v.type.tensor_type.shape.dim]
+    problems = [f"{file}: tensor {name}: size {dim}: want 0 to 2^40" for name, dim in sizes if not 0 <= dim <= MAX_SIZE]
     if problems:
         raise WorkloadError(*problems)
 
@@ -289,7 +299,10 @@ def _keep(values: dict[str, tuple[int | float, ...]], name: str, tensor: TensorP
     limit = MAX_CONSTANT if tensor.data_type in (TensorProto.INT64, TensorProto.INT32) else 1
     known = FORMATS.get(tensor.data_type, "").startswith(("int", "fp")) and tensor.data_type != TensorProto.STRING
     if elements <= limit and known and tensor.data_location != TensorProto.EXTERNAL:
-        values[name] = tuple(numpy_helper.to_array(tensor).ravel().tolist())
+        try:
+            values[name] = tuple(numpy_helper.to_array(tensor).ravel().tolist())
+        except (ValueError, TypeError):
+            raise WorkloadError(f"tensor {name}: its numbers do not fit its shape {list(tensor.dims)}") from None
 
 
 def _forget_values(graph: GraphProto) -> None:
@@ -327,8 +340,8 @@ def _infer(
 
 def _run_inference(file: str, model: ModelProto) -> ModelProto:
     try:
-        return onnx.shape_inference.infer_shapes(model, check_type=False, strict_mode=False, data_prop=True)
-    except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
+        return onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()
         raise WorkloadError(f"{file}: shapes cannot be inferred: {reason[-1] if reason else 'broken model'}") from None
 

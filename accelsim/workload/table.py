@@ -35,6 +35,7 @@ from typing import Any
 
 from accelsim.base.dtypes import DTYPES
 from accelsim.base.errors import WorkloadError, nearest
+from accelsim.workload.files import content
 from accelsim.workload.graph import Graph
 from accelsim.workload.ops import FUNCTIONS, Op, Tensor
 from accelsim.workload.table_form import (
@@ -78,16 +79,10 @@ def read_table(path: str | Path, *, batch: int | None = None, params: Mapping[st
 
 def table_text(path: Path) -> str:
     """Return the text of a table, or say what is wrong with the file."""
-    if not path.exists():
-        raise WorkloadError(f"{path}: no such file; want an op table")
-    if not path.is_file():
-        raise WorkloadError(f"{path}: a folder, not a file; want an op table")
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return content(path, "an op table").decode("utf-8-sig")
     except UnicodeDecodeError:
         raise WorkloadError(f"{path}: not a text file in UTF-8; want an op table") from None
-    except OSError as error:
-        raise WorkloadError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def parse_table(text: str, *, file: str, batch: int | None = None, params: Mapping[str, int] | None = None) -> Graph:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 from accelsim.workload.graph import Graph
-from accelsim.workload.network import SHAPE_READERS, Network, Node, Shape
+from accelsim.workload.network import MAKES_NO_SENSE, SHAPE_READERS, Network, Node, Shape
 from accelsim.workload.ops import Elementwise, Op, Opaque, Tensor
 
 MAX_NAMED = 5
@@ -129,7 +129,10 @@ def translate(net: Network, *, name: str, batch: int, params: Mapping[str, int],
     work = Translation(net)
     ops: list[Op] = []
     for node in net.nodes:
-        ops += _translate(work, node)
+        try:
+            ops += _translate(work, node)
+        except MAKES_NO_SENSE as error:
+            raise node.broken(error) from None
     return Graph(
         name=name,
         ops=tuple(_unique_names(ops)),
