@@ -228,6 +228,13 @@ def test_wrong_params_name_the_known_and_the_batch(save):
     )
 
 
+def test_a_first_axis_that_is_a_parameter_is_no_batch(save):
+    path = save([node("MatMul", "x w")], {"x": ["tokens", 8]}, {"w": (8, 2)})
+    assert import_onnx(path, batch=5).macs == 5 * 16
+    assert import_onnx(path, params={"tokens": 7}).macs == 7 * 16
+    assert refused(path, batch=2, params={"tokens": 7}) == ("net.onnx: --batch 2: no input has a batch; want 1",)
+
+
 def test_an_input_without_a_shape_is_refused(save):
     assert refused(save([node("Relu", "x")], {"x": None})) == (
         "net.onnx: input x: the file does not say its shape; want a tensor with a shape",
@@ -455,6 +462,19 @@ def test_recurrent_cells(save, op_type, gates, direction):
     assert four.macs == 4 * one.macs
     assert four.parameters == d * gates * 6 * (5 + 6 + 2)
     assert four.outputs[0].shape == (7, d, 4, 6)
+
+
+def test_a_cell_starts_from_the_state_that_is_given(save):
+    """A decoder starts where its encoder ended."""
+    nodes = [
+        node("LSTM", "x w r", "a h c", hidden_size=6),
+        node("Squeeze", "a axes", "a1"),
+        helper.make_node("LSTM", ["a1", "v", "r", "", "", "h", "c"], ["y"], hidden_size=6),
+    ]
+    weights = {"w": (1, 24, 5), "v": (1, 24, 6), "r": (1, 24, 6), "axes": ints(1)}
+    graph = import_onnx(save(nodes, {"x": [3, "batch", 5]}, weights), batch=2)
+    assert {"h", "c"} <= {t.name for op in graph.ops for t in op.inputs}
+    assert [t.name for t in graph.outputs] == ["y"]
 
 
 def test_a_long_recurrence_is_folded_with_a_note(save):

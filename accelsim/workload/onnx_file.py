@@ -82,6 +82,8 @@ def read_onnx(path: str | Path, *, batch: int, params: Mapping[str, int]) -> Net
         constants=constants,
         assumed=assumed,
     )
+    if batch != 1 and not axes:
+        raise WorkloadError(f"{path.name}: --batch {batch}: no input has a batch; want 1")
     batch_axes = follow(net, axes)
     scaled = {name: scale(shape, batch_axes.get(name), own_batch, batch) for name, shape in shapes.items()}
     return replace(net, shapes=scaled, batch_axes=batch_axes)
@@ -195,7 +197,7 @@ def _bind_sizes(file: str, given: list[ValueInfoProto], params: Mapping[str, int
     A batch that is symbolic, zero or not said counts as 1.
     """
     _check_have_shapes(file, given)
-    axes = _batch_axes(given)
+    axes = _batch_axes(given, params)
     main = next((value for value in given if value.name in axes), None)
     own = _fixed(_dims(main)[axes[main.name]]) if main is not None else 1
     batch_symbols = {_dims(v)[axes[v.name]].dim_param for v in given if v.name in axes} - {""}
@@ -236,10 +238,11 @@ def _says_batch(symbol: str) -> bool:
     return word in BATCH_WORDS or "batch" in word
 
 
-def _batch_axes(given: Iterable[ValueInfoProto]) -> dict[str, int]:
+def _batch_axes(given: Iterable[ValueInfoProto], params: Mapping[str, int]) -> dict[str, int]:
     """Choose the batch axis of each input: one whose symbol says so, else the first of those of rank two and more.
 
-    A vector is a batch where it is all that is given, or where its size bears the batch's symbol.
+    A vector is a batch where it is all that is given, or where its size bears the batch's symbol. A first axis whose
+    symbol is among ``params`` is none.
     """
     values = [value for value in given if len(_dims(value))]
     named = {
@@ -253,6 +256,8 @@ def _batch_axes(given: Iterable[ValueInfoProto]) -> dict[str, int]:
     if not matrices:
         return {}
     main = _dims(matrices[0])[0]
+    if main.dim_param in params:
+        return {}
     like = (main.dim_value, main.dim_param)
     return {v.name: 0 for v in matrices if (_dims(v)[0].dim_value, _dims(v)[0].dim_param) == like}
 

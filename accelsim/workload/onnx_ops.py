@@ -457,14 +457,15 @@ def _recurrent(net: Translation, node: Node) -> Iterator[Op]:
         repeat, batch = 1, batch * repeat
     parts = [tensor(f"x{i}", batch, gates * hidden) for i in range(repeat)]
     yield Move(name=f"{node.name}.split", inputs=(projected,), outputs=tuple(parts))
-    state = tensor("h", batch, hidden)
-    cell = tensor("c", batch, hidden)
+    state, cell = tensor("h", batch, hidden), tensor("c", batch, hidden)
     weight = net.tensor(node.inputs[2])
+    start_h, start_c = (net.tensor(node.optional_input(i)) if node.optional_input(i) else None for i in (5, 6))
     per_direction = repeat if folded else ceil_div(repeat, directions)
     made = []
     for i, part in enumerate(parts):
         if i % per_direction == 0:
-            state, cell = tensor(f"h{i}.start", batch, hidden), tensor(f"c{i}.start", batch, hidden)
+            state = start_h or tensor(f"h{i}.start", batch, hidden)
+            cell = start_c or tensor(f"c{i}.start", batch, hidden)
         run = _Cell(f"{node.name}.{i}", part, state, cell, weight)
         yield from CELLS[node.op_type](run)
         state, cell = run.tensor("h", batch, hidden), run.tensor("c", batch, hidden)
