@@ -8,9 +8,8 @@ from accelsim.base.errors import WorkloadError
 from accelsim.workload.library import load_workload, workload_names
 from accelsim.workload.ops import Conv2d, Elementwise, Matmul, Tensor
 from accelsim.workload.table import __doc__ as guide
-from accelsim.workload.table import parse_table, read_table
+from accelsim.workload.table import parse_table, read_table, write_table
 from accelsim.workload.table_form import quoted, size, unquoted
-from accelsim.workload.table_writing import write_table
 from accelsim.workload.transforms import fuse_epilogues
 
 ALL = [name for name, _ in workload_names()]

@@ -52,6 +52,9 @@ from accelsim.workload.table_form import (
     unquoted,
     words,
 )
+from accelsim.workload.table_writing import write_table
+
+__all__ = ["Header", "parse_table", "read_header", "read_table", "write_table"]
 
 # --- reading --------------------------------------------------------------------------------------------------------
 
