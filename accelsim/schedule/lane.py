@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from accelsim.base.errors import MappingError
@@ -323,8 +323,8 @@ def plan_lane(graph: Graph, site: Site, *, lanes: int = 1) -> Lane:
     no better. Raises MappingError where no plan leaves room for every op's tiles.
     """
     machine = site.machine
-    fastest = _fastest_ps(graph, site)
-    bounded = sorted(((_bound_ps(graph, site, plan, fastest), plan) for plan in _plans_of(graph, site)), key=_first)
+    on_device = [runs_on(op, machine.device) for op in graph.ops]
+    bounded = sorted(((_bound_ps(graph, site, plan, on_device), plan) for plan in _plans_of(graph, site)), key=_first)
     best: tuple[float, Lane] | None = None
     refusal: MappingError | None = None
     for bound, plan in bounded:
@@ -349,48 +349,57 @@ def _first(pair: tuple[float, Plan]) -> float:
     return pair[0]
 
 
-def _fastest_ps(graph: Graph, site: Site) -> list[int]:
-    """What each op takes at least, with all its operands on chip and every on-chip byte free for it [ps]."""
+def _bound_ps(graph: Graph, site: Site, plan: Plan, on_device: Sequence[bool]) -> float:
+    """What no lane under a plan can beat [ps].
+
+    Its ops with every on-chip byte free for their tiles, and as many weights there as have room to come early; and on
+    each channel each byte once.
+    """
     machine = site.machine
     free = tuple((m.name, machine.capacity_bytes(m)) for m in machine.sram.values())
-    times = []
-    for op in graph.ops:
-        if runs_on(op, machine.device):
-            placement = Placement((None,) * len(op.inputs), None, free)
-            times.append(site.task(op, machine, placement).resident_ps)
-        else:
-            times.append(0)
-    return times
-
-
-def _bound_ps(graph: Graph, site: Site, plan: Plan, fastest: list[int]) -> float:
-    """What no lane under a plan can beat: its ops at their fastest, their activations, and all its bytes [ps]."""
-    machine = site.machine
-    weights, activations = machine.backing("weight"), machine.backing("activation")
     total = dict.fromkeys(machine.channels, 0)
     chain = 0.0
-    for op, least in zip(graph.ops, fastest, strict=True):
-        moved = 0
-        if runs_on(op, machine.device):
-            moved = sum(op.bytes_read(t) for t in op.activations if t.name not in plan.resident)
-            moved += sum(t.bytes for t in op.outputs if t.name not in plan.resident)
-            if weights is not None:
-                total[weights] += sum(op.bytes_read(t) for t in op.weights if t.name not in plan.kept)
-        if activations is not None:
-            total[activations] += moved
-            chain += max(least, moved * PS_PER_S / machine.channels[activations])
-        else:
-            chain += least
+    rooms = free_half(machine, machine.buffer("weight"), plan)
+    for op, here, room in zip(graph.ops, on_device, rooms, strict=True):
+        if not here:
+            continue
+        sources = tuple(_channel(t, machine, plan) for t in op.inputs)
+        sink = _channel(op.outputs[0], machine, plan)
+        cold = site.task(op, machine, Placement(sources, sink, free))
+        least: float = cold.duration_ps
+        if cold.prefetch_channel is not None:
+            on_chip = tuple(None if t.role == "weight" else c for t, c in zip(op.inputs, sources, strict=True))
+            resident_ps = site.task(op, machine, Placement(on_chip, sink, free)).duration_ps
+            early_ps = min(room, cold.prefetch_bytes) * PS_PER_S / machine.channels[cold.prefetch_channel]
+            least = max(resident_ps, least - early_ps)
+        chain += least
+        for tensor, channel in zip(op.inputs, sources, strict=True):
+            if channel is not None:
+                total[channel] += op.bytes_read(tensor)
+        if sink is not None:
+            total[sink] += sum(t.bytes for t in op.outputs)
     return max(chain, *(size * PS_PER_S / machine.channels[channel] for channel, size in total.items()), 0.0)
 
 
+def _channel(tensor: Tensor, machine: Machine, plan: Plan) -> str | None:
+    """The channel over which a tensor comes and goes under a plan; None where it stays on chip."""
+    if tensor.role == "weight":
+        return None if tensor.name in plan.kept else machine.backing("weight")
+    return None if tensor.name in plan.resident else machine.backing("activation")
+
+
 def _plans_of(graph: Graph, site: Site) -> Iterator[Plan]:
-    """Plans for the activations that may stay on chip, in the room that there is."""
+    """Plans for the activations that may stay on chip, in the room that there is.
+
+    What the host makes or reads may stay too, after a transfer, or be streamed over the link by each op that wants it.
+    """
     machine = site.machine
     activations, weights = machine.buffer("activation"), machine.buffer("weight")
     backing = machine.backing("activation")
-    on_device = [op for op in graph.ops if runs_on(op, machine.device)]
-    eligible = {t.name for op in on_device for t in (*op.activations, *op.outputs)} - site.outside
+    touched: dict[bool, set[str]] = {True: set(), False: set()}
+    for op in graph.ops:
+        touched[runs_on(op, machine.device)] |= {t.name for t in (*op.activations, *op.outputs)}
+    eligible = touched[True] - site.outside
     if backing is not None and machine.is_dram(backing):
         # Inputs lie in device memory at first, outputs end there.
         eligible -= {t.name for t in (*graph.inputs, *graph.outputs)}
@@ -398,7 +407,7 @@ def _plans_of(graph: Graph, site: Site) -> Iterator[Plan]:
     return plans(
         graph,
         arena_bytes=machine.capacity_bytes(activations) if activations else 0,
-        eligible=eligible,
+        eligible=(eligible, eligible - touched[False]) if eligible & touched[False] else (eligible,),
         keep_bytes=machine.capacity_bytes(weights) if keeps and weights else 0,
         shared=activations is weights,
     )

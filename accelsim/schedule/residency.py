@@ -7,13 +7,14 @@ larger memory, where it leaves more room for tiles: with the fastest plan chosen
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from accelsim.workload.graph import Graph
 from accelsim.workload.ops import Tensor
 
 SMALLEST_ARENA_BYTES = 2**16
+SMALLEST_KEEP_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +29,16 @@ class Plan:
     kept_bytes: int
 
 
-def grid(capacity_bytes: int, wanted_bytes: int) -> Iterator[int]:
-    """Sizes ``2**i`` and ``1.5 * 2**i`` up to the capacity and below ``wanted``, and ``wanted`` itself where it fits.
+def grid(capacity_bytes: int, wanted_bytes: int, smallest: int) -> Iterator[int]:
+    """Nothing, ``smallest`` times powers of two up to the capacity and below ``wanted``, and ``wanted`` where it fits.
 
-    >>> list(grid(400_000, 150_000))
-    [0, 65536, 98304, 131072, 150000]
+    >>> list(grid(400_000, 150_000, 65536))
+    [0, 65536, 131072, 150000]
     """
     yield 0
-    size = SMALLEST_ARENA_BYTES
+    size = smallest
     while size < min(capacity_bytes + 1, wanted_bytes):
         yield size
-        if size * 3 // 2 < min(capacity_bytes + 1, wanted_bytes):
-            yield size * 3 // 2
         size *= 2
     if 0 < wanted_bytes <= capacity_bytes:
         yield wanted_bytes
@@ -104,26 +103,38 @@ def _kept(graph: Graph, budget: int) -> tuple[frozenset[str], int]:
     return frozenset(kept), total
 
 
-def plans(graph: Graph, *, arena_bytes: int, eligible: Set[str], keep_bytes: int, shared: bool) -> Iterator[Plan]:
-    """Every plan: arenas up to ``arena_bytes`` for the ``eligible`` activations, weights kept in up to ``keep_bytes``.
+def plans(
+    graph: Graph, *, arena_bytes: int, eligible: Sequence[Set[str]], keep_bytes: int, shared: bool
+) -> Iterator[Plan]:
+    """Every plan: arenas of up to ``arena_bytes`` for activations, and weights kept in up to ``keep_bytes``.
 
-    ``shared``: both lie in one memory, of ``arena_bytes``.
+    ``eligible`` are choices of activations that may stay. ``shared``: both lie in one memory, of ``arena_bytes``.
     """
-    lives = _lives(graph, eligible)
-    wanted = _height(_arena(lives, sum(life.tensor.bytes for life in lives)))
     seen: set[tuple[frozenset[str], frozenset[str]]] = set()
-    arenas = {limit: _arena(lives, limit) for limit in grid(arena_bytes, wanted)}
-    for budget in grid(keep_bytes, graph.weight_bytes):
-        kept, kept_bytes = _kept(graph, budget)
-        for limit, placed in arenas.items():
-            if shared and limit + budget > arena_bytes:
-                continue
-            resident = frozenset(life.tensor.name for life, _ in placed)
-            if (resident, kept) in seen:
-                continue
-            seen.add((resident, kept))
-            occupied = [0] * len(graph.ops)
-            for life, start in placed:
-                for i in range(life.first, life.last + 1):
-                    occupied[i] = max(occupied[i], start + life.tensor.bytes)
-            yield Plan(resident, tuple(occupied), kept, kept_bytes)
+    for names in eligible:
+        lives = _lives(graph, names)
+        wanted = _height(_arena(lives, sum(life.tensor.bytes for life in lives)))
+        arenas = {limit: _arena(lives, limit) for limit in _arena_sizes(arena_bytes, wanted)}
+        for budget in grid(keep_bytes, graph.weight_bytes, SMALLEST_KEEP_BYTES):
+            kept, kept_bytes = _kept(graph, budget)
+            for limit, placed in arenas.items():
+                resident = frozenset(life.tensor.name for life, _ in placed)
+                if (shared and limit + budget > arena_bytes) or (resident, kept) in seen:
+                    continue
+                seen.add((resident, kept))
+                yield Plan(resident, _occupied(placed, len(graph.ops)), kept, kept_bytes)
+
+
+def _arena_sizes(capacity_bytes: int, wanted_bytes: int) -> list[int]:
+    """Powers of two and what lies half way between them."""
+    halves = grid(capacity_bytes, wanted_bytes, SMALLEST_ARENA_BYTES * 3 // 2)
+    return sorted({*grid(capacity_bytes, wanted_bytes, SMALLEST_ARENA_BYTES), *halves})
+
+
+def _occupied(placed: list[tuple[_Life, int]], n_ops: int) -> tuple[int, ...]:
+    """Height of the arena during each op."""
+    occupied = [0] * n_ops
+    for life, start in placed:
+        for i in range(life.first, life.last + 1):
+            occupied[i] = max(occupied[i], start + life.tensor.bytes)
+    return tuple(occupied)
