@@ -7,10 +7,11 @@ from accelsim.workload.graph import Graph
 from accelsim.workload.ops import Conv2d, Elementwise, Matmul, Pool, Softmax, Tensor
 
 SOURCE = {"source": "ASSUMED: a test"}
+ANY_TDP = st.one_of(st.none(), st.floats(20, 300))
 
 
 @st.composite
-def devices(draw, *, tdp=st.one_of(st.none(), st.floats(20, 300)), host=False):
+def devices(draw, *, tdp=ANY_TDP):
     """A device with a systolic array, tensor cores or SIMD lanes, and one or two on-chip levels."""
     kind = draw(st.sampled_from(["systolic_array", "tensor_core", "simd"]))
     freq = draw(st.floats(1e8, 3e9))
@@ -113,7 +114,7 @@ def graphs(draw, batch=None):
                 kh=3,
                 kw=3,
                 pad=(1, 1, 1, 1),
-            )  # fmt: skip
+            )
         )
         flat = Tensor(name="pool.y", shape=(size, width), dtype="int8")
         ops.append(Pool(name="pool", inputs=(y,), outputs=(flat,), window=4))

@@ -1,5 +1,7 @@
 """Physics is the oracle: what holds for every device and every workload."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -112,7 +114,7 @@ def test_one_resource_does_one_thing_at_a_time(device, graph):
     spans = run(device, graph, steps=2).trace.spans
     for resource in {span.resource for span in spans}:
         mine = sorted((s for s in spans if s.resource == resource), key=lambda s: (s.start_ps, s.end_ps))
-        assert all(a.end_ps <= b.start_ps for a, b in zip(mine, mine[1:], strict=False))
+        assert all(a.end_ps <= b.start_ps for a, b in pairwise(mine))
 
 
 @given(devices(), graphs(batch=8), st.sampled_from(["data", "pipeline"]))

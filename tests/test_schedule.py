@@ -1,0 +1,104 @@
+"""Residency, partition and shares against what they promise."""
+
+from itertools import combinations, pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import graphs
+
+from accelsim.hardware.loader import load_device
+from accelsim.schedule.parallel import partition, shares
+from accelsim.schedule.residency import _arena, _lives, plans
+from accelsim.simulation import simulate
+
+
+@given(st.lists(st.integers(1, 100), min_size=1, max_size=9), st.integers(1, 9))
+def test_partition_is_the_best_of_all(weights, parts):
+    parts = min(parts, len(weights))
+    ends = partition(weights, parts)
+    assert ends[-1] == len(weights)
+    assert ends == sorted(set(ends))
+    assert len(ends) == parts
+
+    def worst(cuts):
+        edges = [0, *cuts, len(weights)]
+        return max(sum(weights[a:b]) for a, b in pairwise(edges))
+
+    assert worst(ends[:-1]) == min(worst(cuts) for cuts in combinations(range(1, len(weights)), parts - 1))
+
+
+@given(st.integers(1, 1000), st.integers(1, 16))
+def test_shares_add_up_and_differ_by_one_at_most(batch, replicas):
+    found = shares(batch, replicas)
+    assert sum(found) == batch
+    assert max(found) - min(found) <= 1
+
+
+@given(graphs(), st.integers(0, 10**6))
+def test_tensors_in_an_arena_never_overlap(graph, limit):
+    names = {t.name for t in graph.tensors.values() if t.role != "weight"}
+    placed = _arena(_lives(graph, names), limit)
+    for (a, at_a), (b, at_b) in combinations(placed, 2):
+        if a.first <= b.last and b.first <= a.last:
+            assert at_a + a.tensor.bytes <= at_b or at_b + b.tensor.bytes <= at_a
+    assert all(start + life.tensor.bytes <= limit for life, start in placed)
+
+
+@given(graphs(), st.integers(0, 10**7), st.integers(0, 10**7))
+def test_a_larger_memory_has_every_plan_of_a_smaller_one(graph, one, more):
+    names = {t.name for t in graph.tensors.values() if t.role != "weight"}
+
+    def found(capacity):
+        every = plans(graph, arena_bytes=capacity, eligible=(names,), keep_bytes=capacity, shared=True)
+        return {(plan.resident, plan.kept) for plan in every}
+
+    assert found(one) <= found(one + more)
+
+
+def test_data_parallel_loads_the_weights_once_a_replica():
+    """VGG-19's weights do not fit on chip: each of four replicas reads all of them from the one DRAM."""
+    alone = simulate("aws_inferentia1", "onnx:vgg19", batch=1)
+    four = simulate("aws_inferentia1", "onnx:vgg19", batch=4, parallel="data")
+    weights = 143_667_240 * 2
+    assert alone.bytes_by_memory["dram"]["read"] >= 0.9 * weights
+    assert four.bytes_by_memory["dram"]["read"] >= 4 * 0.9 * weights
+    bandwidth = four.dram_bandwidth_bytes_per_s
+    assert four.latency_s >= four.dram_bytes / bandwidth
+    assert four.latency_s > alone.latency_s  # they contend
+
+
+def test_a_pipeline_keeps_weights_that_fit_and_raises_throughput():
+    """ResNet-50's 51 MB of BF16 weights do not fit one core's SBUF, a quarter of them nearly does."""
+    alone = simulate("aws_inferentia1", "resnet50", batch=1)
+    piped = simulate("aws_inferentia1", "resnet50", batch=1, parallel="pipeline")
+    assert piped.throughput_items_per_s > 2 * alone.throughput_items_per_s
+    assert piped.bytes_by_memory["dram"]["read"] < alone.bytes_by_memory["dram"]["read"]
+    assert piped.macs == alone.macs
+    assert piped.latency_s >= 1 / piped.throughput_items_per_s  # stages in a row take longer than the slowest of them
+
+
+def test_cold_start_adds_the_weights_over_the_host_link():
+    """143.7 MB in INT8 over 12.5 GB/s."""
+    warm = simulate("tpu_v1", "onnx:vgg19")
+    cold = simulate("tpu_v1", "onnx:vgg19", start="cold")
+    link = load_device("tpu_v1").host.link
+    load_s = 143_667_240 / link.bandwidth_bytes_per_s
+    assert cold.latency_s == pytest.approx(warm.latency_s + load_s, rel=0.01)
+
+
+def test_host_transfers_add_input_and_output():
+    """224 x 224 x 3 in FP16 in, 1000 out, each with the link's latency."""
+    plain = simulate("nvidia_t4", "resnet50")
+    moved = simulate("nvidia_t4", "resnet50", host=True)
+    link = load_device("nvidia_t4").host.link
+    expected = 2 * link.latency_s + (224 * 224 * 3 + 1000) * 2 / link.bandwidth_bytes_per_s
+    assert moved.latency_s - plain.latency_s == pytest.approx(expected, rel=0.01)
+
+
+def test_more_steps_take_as_long_as_one_each_where_nothing_overlaps():
+    one = simulate("nvidia_t4", "resnet50", batch=8)
+    many = simulate("nvidia_t4", "resnet50", batch=8, steps=5)
+    assert many.latency_s == one.latency_s
+    assert many.throughput_items_per_s == pytest.approx(one.throughput_items_per_s, rel=1e-9)
+    assert many.energy_j == pytest.approx(one.energy_j, rel=1e-9)
