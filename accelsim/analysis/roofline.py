@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from accelsim.hardware.device import Device
+from accelsim.mapping import Machine
+from accelsim.schedule import Lane, runs_on
 from accelsim.trace import Span
 from accelsim.workload.graph import Graph
-from accelsim.workload.ops import Op
 
 
 def _work_s(spans: Sequence[Span], device: Device, cores: int) -> dict[str, float]:
@@ -72,11 +73,31 @@ def naive_roofline_s(graph: Graph, device: Device, *, dtype: str, cores: int) ->
     return max(compute, sum(once.values()) / device.dram.bandwidth_bytes_per_s)
 
 
-def weight_bytes_read(ops: Iterable[Op], *, without: frozenset[str] = frozenset()) -> int:
-    """Weights that must be read in a step, each once; of a lookup table only the rows asked for."""
-    read: dict[str, int] = {}
-    for op in ops:
-        for tensor in op.weights:
-            if tensor.name not in without:
-                read[tensor.name] = max(read.get(tensor.name, 0), op.bytes_read(tensor))
-    return sum(read.values())
+def unavoidable_bytes(spans: Sequence[Span], lanes: Sequence[Lane], machine: Machine) -> dict[str, int]:
+    """What must cross each channel in a step whatever the schedule, given what is on chip at its start.
+
+    Weights that are not kept, each once for every lane (of a lookup table only the rows asked for); graph inputs and
+    outputs where device memory is DRAM; and the transfers that the fallback to the host, ``--host`` or a cold start ask
+    for (``spans`` are the step's).
+    """
+    total = dict.fromkeys((machine.local(channel) for channel in machine.channels), 0)
+    weights, activations = machine.backing("weight"), machine.backing("activation")
+    for lane in lanes:
+        ops = [op for op in lane.graph.ops if runs_on(op, machine.device)]
+        ends = {t.name for t in (*lane.graph.inputs, *lane.graph.outputs)}
+        read = {t.name: 0 for op in ops for t in (*op.inputs, *op.outputs)}
+        for op in ops:
+            for tensor in op.inputs:
+                read[tensor.name] = max(read[tensor.name], op.bytes_read(tensor))
+            for tensor in op.outputs:
+                read[tensor.name] = tensor.bytes
+        if weights is not None:
+            names = {t.name for op in ops for t in op.weights} - lane.plan.kept
+            total[machine.local(weights)] += sum(read[name] for name in names)
+        if activations is not None and machine.is_dram(activations):
+            total[machine.local(activations)] += sum(read[name] for name in ends if name in read)
+    for span in spans:
+        if span.kind == "transfer":
+            link, size = span.channel_bytes[0]
+            total[machine.local(link)] += size
+    return total

@@ -129,7 +129,7 @@ def tile_pipeline(  # noqa: C901 - one recurrence; numba takes it as it stands
             if index[loop] >= counts[loop]:
                 index[loop] = 0
                 index[loop - 1] += 1
-    return max(state[channel_c], state[_PENDING_READY]) + pending
+    return max(state[channel_c], state[_PENDING_READY]) + pending  # type: ignore[no-any-return]
 
 
 @cache
@@ -145,9 +145,11 @@ def run_interpreted(
 ) -> int:
     """``tile_pipeline`` in plain Python."""
     size = _COMPUTED + buffers
-    lists = [table.tolist() for table in tables]
+    compute, load_a, load_b, finish, store = (table.tolist() for table in tables)
     heads = [[0] * size for _ in range(N_LOOPS)]
-    return tile_pipeline(counts, n_outer, *lists, channel, [0] * size, heads, [0] * N_LOOPS)
+    return tile_pipeline(
+        counts, n_outer, compute, load_a, load_b, finish, store, channel, [0] * size, heads, [0] * N_LOOPS
+    )
 
 
 def run_compiled(
