@@ -89,6 +89,8 @@ class SystolicArray(Part):
     macs_per_cycle_per_cell: Rates
     stationary_double_buffered: Flag = True
     """The next fold's stationary tile shifts in while this one streams."""
+    whole_tiles: bool = False
+    """Weights lie in memory as whole tiles of ``rows x cols``, padded where a matrix does not fill them."""
     energy_pj_per_mac: dict[DTypeName, Positive] = {}
     """Overrides the energy table's multiply + add, where a source gives it."""
     register_pj_per_bit: NonNegative | None = None

@@ -420,7 +420,7 @@ def map_matrix(op: Matmul | Conv2d, machine: Machine, placement: Placement) -> T
         resident_ps=math.ceil(min(outcome.resident, outcome.duration)) + launch_ps,
         launch_ps=launch_ps,
         prefetch_channel=search.b.channel if search.prefetchable else None,
-        prefetch_bytes=op.inputs[1].bytes if search.prefetchable else 0,
+        prefetch_bytes=int(search.b.size * search.gemm.repeats) if search.prefetchable else 0,
         channel_bytes=tuple(channel_bytes.items()),
         macs=op.macs,
         compute_cycles=math.ceil(cycles),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import NamedTuple, Protocol
 
@@ -224,18 +224,20 @@ def _(unit: SystolicArray, gemm: Gemm, dtype: str, device: Device, cores: int) -
     """Products that are small against the array stand side by side on its diagonal (as grouped convolutions do)."""
     fit = min(unit.rows // gemm.k, unit.cols // gemm.n) if unit.dataflow == "ws" else 1
     packed = max(1, min(fit, gemm.repeats))
-    if packed > 1:
-        gemm = Gemm(
-            repeats=ceil_div(gemm.repeats, packed),
-            m=gemm.m,
-            k=gemm.k * packed,
-            n=gemm.n * packed,
-            a_bytes=gemm.a_bytes * gemm.repeats / ceil_div(gemm.repeats, packed),
-            b_bytes=gemm.b_bytes * gemm.repeats / ceil_div(gemm.repeats, packed),
-            c_bytes=gemm.c_bytes * gemm.repeats / ceil_div(gemm.repeats, packed),
-            element_bits=gemm.element_bits,
-            accumulator_bits=gemm.accumulator_bits,
-        )
+    repeats = ceil_div(gemm.repeats, packed)
+    k, n, share = gemm.k * packed, gemm.n * packed, gemm.repeats / repeats
+    padding = 1.0
+    if unit.whole_tiles:
+        padding = ceil_div(k, unit.rows) * unit.rows * ceil_div(n, unit.cols) * unit.cols / (k * n)
+    gemm = replace(
+        gemm,
+        repeats=repeats,
+        k=k,
+        n=n,
+        a_bytes=gemm.a_bytes * share,
+        b_bytes=gemm.b_bytes * share * padding,
+        c_bytes=gemm.c_bytes * share,
+    )
     on_chip = tuple(m for m in device.memory if m.kind == "sram")
     return SystolicModel(unit, gemm, unit.macs_per_cycle_per_cell[dtype], on_chip, packed)
 
