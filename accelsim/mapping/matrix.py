@@ -151,7 +151,7 @@ class _Search:
         if self.a.channel:
             take("activation", g.a_bytes * (m / g.m) * (k / g.k))
         if self.b.channel:
-            take(self.b.role, g.b_bytes * (k / g.k) * (n / g.n))
+            take(self.b.role, g.b_bytes * g.b_share(k, n))
         if self.c.channel:
             take("activation", g.c_bytes * (m / g.m) * (n / g.n))
         for extra in self.extras:
@@ -224,7 +224,7 @@ class _Search:
         m, k, n, n_outer = self.tiles
         again_a, again_b = self._reads(m, k, n, n_outer)
         a_ps, b_ps = self.a.size * self.ps_per_byte(self.a.channel), self.b.size * self.ps_per_byte(self.b.channel)
-        first = np.maximum(a_ps * (m / g.m) * (k / g.k), b_ps * (k / g.k) * (n / g.n))
+        first = np.maximum(a_ps * (m / g.m) * (k / g.k), b_ps * g.b_share(k, n))
         edge_m, edge_n = g.m - (np.ceil(g.m / m) - 1) * m, g.n - (np.ceil(g.n / n) - 1) * n
         last = (edge_m / g.m) * (edge_n / g.n)
         cycles = self.model.total_cycles(m) * self.ps_per_cycle
@@ -271,7 +271,7 @@ class _Search:
         work_ps = max(float(self.model.total_cycles(np.array([float(t.m)]))[0]) * self.ps_per_cycle, 1e-9)
         stretch = max(1.0, self.on_chip_ps / work_ps) * self.ps_per_cycle / fraction
         share_a = np.array([[x * y / (g.m * g.k) for y in k] for x in m])
-        share_b = np.array([[y * z / (g.k * g.n) for z in n] for y in k])
+        share_b = np.array([[float(g.b_share(y, z)) for z in n] for y in k])
         share_c = np.array([[x * z / (g.m * g.n) for z in n] for x in m])
         b_ps = 0.0 if resident else self.b.size * self.ps_per_byte(self.b.channel)
         names = (

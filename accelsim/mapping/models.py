@@ -20,6 +20,7 @@ from accelsim.hardware.device import Device, Memory, SystolicArray, TensorCores,
 from accelsim.workload.ops import Conv2d, Matmul
 
 Array = npt.NDArray[np.float64]
+ArrayLike = float | Array
 
 
 class Traffic(NamedTuple):
@@ -47,6 +48,14 @@ class Gemm:
     c_bytes: float
     element_bits: int
     accumulator_bits: int
+    b_quanta: tuple[int, int] = (1, 1)
+    """B lies in memory in blocks of so many k and n; ``b_bytes`` counts their padding."""
+
+    def b_share(self, k: ArrayLike, n: ArrayLike) -> Array:
+        """Part of ``b_bytes`` that a tile of B takes."""
+        quantum_k, quantum_n = self.b_quanta
+        blocks = math.ceil(self.k / quantum_k) * math.ceil(self.n / quantum_n)
+        return np.asarray(np.ceil(np.divide(k, quantum_k)) * np.ceil(np.divide(n, quantum_n)) / blocks)
 
     @property
     def macs(self) -> int:
@@ -226,9 +235,8 @@ def _(unit: SystolicArray, gemm: Gemm, dtype: str, device: Device, cores: int) -
     packed = max(1, min(fit, gemm.repeats))
     repeats = ceil_div(gemm.repeats, packed)
     k, n, share = gemm.k * packed, gemm.n * packed, gemm.repeats / repeats
-    padding = 1.0
-    if unit.whole_tiles:
-        padding = ceil_div(k, unit.rows) * unit.rows * ceil_div(n, unit.cols) * unit.cols / (k * n)
+    quanta = (unit.rows, unit.cols) if unit.whole_tiles else (1, 1)
+    padding = ceil_div(k, quanta[0]) * quanta[0] * ceil_div(n, quanta[1]) * quanta[1] / (k * n)
     gemm = replace(
         gemm,
         repeats=repeats,
@@ -237,6 +245,7 @@ def _(unit: SystolicArray, gemm: Gemm, dtype: str, device: Device, cores: int) -
         a_bytes=gemm.a_bytes * share,
         b_bytes=gemm.b_bytes * share * padding,
         c_bytes=gemm.c_bytes * share,
+        b_quanta=quanta,
     )
     on_chip = tuple(m for m in device.memory if m.kind == "sram")
     return SystolicModel(unit, gemm, unit.macs_per_cycle_per_cell[dtype], on_chip, packed)
