@@ -36,6 +36,7 @@ from accelsim.report.style import (
     paper,
     set_ticks,
 )
+from accelsim.trace import Span
 
 _LABEL_LENGTH = 30
 _LINE_IN = TEXT_PT * 1.25 / 72
@@ -219,13 +220,15 @@ def _centred(wanted: Sequence[float], moved: Sequence[float], order: Sequence[in
 
 
 def _of_what(results: Sequence[Result]) -> str:
-    """`` (resnet50, int8)``: what all of the results share."""
-    shared = [
-        values.pop()
-        for name in ("workload", "device", "precision")
+    """`` (resnet50, int8, batch 8)``: what all of the results share."""
+    shared = {
+        name: values.pop()
+        for name in ("workload", "device", "precision", "batch")
         if len(values := {facets(result)[name] for result in results}) == 1
-    ]
-    return f" ({', '.join(shared)})" if shared else ""
+    }
+    if "batch" in shared:
+        shared["batch"] = f"batch {shared['batch']}"
+    return f" ({', '.join(shared.values())})" if shared else ""
 
 
 # Energy ------------------------------------------------------------------------------------------------------------
@@ -440,18 +443,22 @@ def _roofline_caption(runs: Sequence[Result], *, by_run: bool) -> str:
 _LEAST_SHARE = 1 / 700
 """Spans shorter than this share of the window are drawn together."""
 _MOST_RATES = 1500
+_LEAST_NAME = 14
+"""A name cut shorter than this says nothing."""
 
 
-def timeline_figure(result: Result, *, steps: int | None = None) -> Plot:
+def timeline_figure(result: Result, *, steps: int | None = None, until_s: float | None = None) -> Plot:
     """Draw what every resource did in the first ``steps`` steps, by what bound it, above the bandwidths.
 
-    Without ``steps``: four of a pipeline, else one.
+    Without ``steps``: four of a pipeline, else one. ``until_s`` cuts it there, so that the names of ops can be read.
     """
     shown = min(steps or (4 if result.parallel == "pipeline" else 1), result.steps)
-    spans = [span for span in result.trace.spans if span.step < shown]
+    cut_ps = math.inf if until_s is None else round(until_s * 1e12)
+    spans = [span for span in result.trace.spans if span.step < shown and span.start_ps < cut_ps]
     lanes = sorted({span.resource for span in spans}, key=natural)
     start = min((span.start_ps for span in spans), default=0)
-    end = max(max((span.end_ps for span in spans), default=1), start + 1)
+    last = max(max((span.end_ps for span in spans), default=1), start + 1)
+    end = int(min(last, max(cut_ps, start + 1)))
     power = thousands((end - start) / 1e12)
     scale = 1000.0**power * 1e12
     window = (end - start) / scale
@@ -462,7 +469,8 @@ def timeline_figure(result: Result, *, steps: int | None = None) -> Plot:
         heights = [lanes_in, 0.6][: 1 + bool(rates)]
         panels = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
         for row, lane in enumerate(lanes):
-            _draw_lane(panels[0], row, [_Block.of(s, start, scale) for s in spans if s.resource == lane], window)
+            blocks = [_Block.of(s, start, scale, result) for s in spans if s.resource == lane]
+            _draw_lane(panels[0], row, blocks, window)
         for step in range(1, shown):
             first = min((span.start_ps for span in spans if span.step == step), default=start)
             panels[0].axvline((first - start) / scale, color=INK, linewidth=0.6, linestyle=(0, (1, 1.5)), zorder=5)
@@ -474,8 +482,11 @@ def timeline_figure(result: Result, *, steps: int | None = None) -> Plot:
         if rates:
             _draw_rates(panels[1], rates, start, scale, result.dram_bandwidth_bytes_per_s)
         panels[-1].set_xlabel(f"Time ({prefix(power)}s)")
-        _bound_legend(figure, [bound for bound in BOUNDS if any(span.bound == bound for span in spans)])
+        bounds = {_bound(span, result) for span in spans}
+        _bound_legend(figure, [bound for bound in BOUNDS if bound in bounds])
     which = "the first step" if shown == 1 else f"the first {shown} steps (a dotted line where each begins)"
+    if end < last:
+        which = f"the first {si((end - start) / 1e12, 's')} of {which}"
     below = " Below, bandwidth in use; dashed: the DRAM's nominal one." if rates else ""
     return Plot(
         figure,
@@ -494,8 +505,14 @@ class _Block:
     name: str
 
     @staticmethod
-    def of(span: Any, origin_ps: int, scale: float) -> _Block:
-        return _Block((span.start_ps - origin_ps) / scale, (span.end_ps - origin_ps) / scale, span.bound, span.op)
+    def of(span: Span, origin_ps: int, scale: float, result: Result) -> _Block:
+        start, end = (span.start_ps - origin_ps) / scale, (span.end_ps - origin_ps) / scale
+        return _Block(start, end, _bound(span, result), span.op)
+
+
+def _bound(span: Span, result: Result) -> str:
+    """What limited a span; all that a host does is ``host``, as in the result's ops."""
+    return span.bound if span.device == result.device["name"] else "host"
 
 
 def merged(blocks: Sequence[_Block], least: float) -> list[_Block]:
@@ -546,10 +563,11 @@ def _draw_lane(axes: Axes, row: int, blocks: Sequence[_Block], window: float) ->
 
 def _name_block(axes: Axes, row: int, block: _Block, window: float) -> None:
     """Write an op's name in its block where it fits."""
-    room = int((block.end - block.start) / window * (PAGE_IN - 0.8) / (_CHARACTER_IN * 0.86)) - 1
-    if block.name and room >= min(8, len(block.name)):
+    end = min(block.end, window)
+    room = int((end - block.start) / window * (PAGE_IN - 0.8) / (_CHARACTER_IN * 0.86)) - 1
+    if block.name and room >= min(_LEAST_NAME, len(block.name)):
         axes.text(
-            (block.start + block.end) / 2,
+            (block.start + end) / 2,
             row,
             ellipsis(block.name, room),
             fontsize=TEXT_PT - 1,

@@ -72,6 +72,9 @@ document.querySelectorAll("table.sortable th").forEach(function (head) {
 });
 """
 
+_PAGE_PX = 1750
+"""Width of a figure as wide as a page [pixels]: 7 in at 250 dpi."""
+
 _ADDRESS = re.compile(r"(?:https?:)?//(?=\w)")
 
 
@@ -154,10 +157,12 @@ def _row(sheet: Sheet, row: Sequence[str], kind: str = "") -> str:
 
 
 def figure(png: bytes, caption: str) -> str:
-    """Put a picture inside the page, with its caption."""
+    """Put a picture inside the page, with its caption; text in all of them is equally large."""
     picture = base64.b64encode(png).decode("ascii")
+    share = min(1.0, int.from_bytes(png[16:20]) / _PAGE_PX)
+    width = f' style="width: {share:.1%}"' if share else ""
     return (
-        f'<figure><img alt="{text(caption)}" src="data:image/png;base64,{picture}">\n'
+        f'<figure><img alt="{text(caption)}"{width} src="data:image/png;base64,{picture}">\n'
         f"<figcaption>{text(caption)}</figcaption></figure>"
     )
 

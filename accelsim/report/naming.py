@@ -56,18 +56,22 @@ def _number(value: Any) -> str:
 
 
 def varied(results: Sequence[Result]) -> tuple[str, ...]:
-    """Names of the facets in which the results differ; ``cores`` and ``steps`` count only at equal devices."""
+    """Names of the facets in which the results differ.
+
+    ``cores``, ``steps`` and the energy table count only at equal devices, parameters only at equal workloads.
+    """
     rows = [facets(result) for result in results]
     names = list(dict.fromkeys(name for row in rows for name in row))
     return tuple(name for name in names if _differs(name, rows))
 
 
 def _differs(name: str, rows: Sequence[dict[str, str]]) -> bool:
-    if name not in {"cores", "steps", "energy_table"}:
+    owner = "workload" if name.startswith("param.") else "device"
+    if name not in {"cores", "steps", "energy_table"} and owner == "device":
         return len({row.get(name) for row in rows}) > 1
-    values: dict[str, set[str]] = {}
+    values: dict[str, set[str | None]] = {}
     for row in rows:
-        values.setdefault(row["device"], set()).add(row[name])
+        values.setdefault(row[owner], set()).add(row.get(name))
     return any(len(seen) > 1 for seen in values.values())
 
 
