@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -43,9 +45,13 @@ class Commands(click.Group):
 
 def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError
+        from importlib.metadata import version as installed
 
-        click.echo(f"accelsim {version('accelsim')}")
+        try:
+            click.echo(f"accelsim {installed('accelsim')}")
+        except PackageNotFoundError:
+            click.echo("accelsim, from a checkout that is not installed")
         ctx.exit()
 
 
@@ -67,6 +73,7 @@ def status(args: list[str] | None = None) -> int:
     """Run the command line; its exit status. Every error is a message, none a stack trace."""
     try:
         outcome: Any = cli.main(args=args, prog_name="accelsim", standalone_mode=False)
+        sys.stdout.flush()
     except LimitError as violation:
         return _complain(str(violation), 1)
     except AccelsimError as error:
@@ -77,12 +84,21 @@ def status(args: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return _complain("interrupted", 130)
     except BrokenPipeError:
-        sys.stderr.close()
+        _let_go_of_stdout()
         return 0
     except OSError as error:
-        name = f"{error.filename}: " if error.filename else ""
-        return _complain(f"{name}{error.strerror or error}", 2)
+        if error.filename is None:
+            _let_go_of_stdout()
+        return _complain(f"{error.filename or 'standard output'}: {error.strerror or error}", 2)
     return outcome if isinstance(outcome, int) else 0
+
+
+def _let_go_of_stdout() -> None:
+    """What could not be written is lost: Python must not try again when it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _complain(message: str, code: int) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from accelsim.base.errors import InputError
+from accelsim.cli import options
 
 
 @click.command("check")
@@ -27,16 +28,23 @@ def _problems(file: str) -> list[str]:
 
 
 def _summary(file: str) -> str:
-    if file.endswith(".toml"):
-        from accelsim.hardware.files import read_toml
+    if options.is_device(file):
         from accelsim.hardware.loader import load_device
 
-        if "core" not in read_toml(file, file) and "node_nm" in read_toml(file, file):
-            from accelsim.hardware.energy import load_energy_table
+        if not _is_energy_table(file):
+            return f"a device, {load_device(file).name}"
+        from accelsim.hardware.energy import load_energy_table
 
-            return f"an energy table, {load_energy_table(file).name}"
-        return f"a device, {load_device(file).name}"
+        return f"an energy table, {load_energy_table(file).name}"
     from accelsim.workload.library import load_workload
 
     graph = load_workload(file)
     return f"a workload of {len(graph.ops)} ops, {graph.macs / 1e9:.3g} GMAC at batch {graph.batch}"
+
+
+def _is_energy_table(file: str) -> bool:
+    if not file.endswith(".toml"):
+        return False
+    from accelsim.hardware.files import read_toml
+
+    return "node_nm" in read_toml(file, file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -19,10 +20,12 @@ def command(source: str, target: str, params: Sequence[str]) -> None:
     from accelsim.workload.library import load_workload
     from accelsim.workload.table import write_table
 
-    if not target.endswith(".csv") and target != "-":
+    if target != "-" and Path(target).suffix.lower() != ".csv":
         raise InputError(f"{target}: want a name that ends in .csv, or - for standard output")
-    options.in_existing_folder(target)
-    chosen = {key: values[0] for key, values in options.param_lists(params).items()}
+    options.writable_files({"OUT": target})
+    if Path(source).exists() and Path(target).exists() and Path(source).samefile(target):
+        raise InputError(f"{target}: is what is to be converted; want another name")
+    chosen = options.param_values(params)
     text = write_table(lambda batch: load_workload(source, batch=batch, params=chosen))
     options.write(text, target)
     if target != "-":

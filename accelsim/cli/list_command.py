@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
 
@@ -19,6 +21,7 @@ def command(what: str | None) -> None:
     if what is None:
         click.echo()
     if what in (None, "workloads"):
-        from accelsim.workload.library import workload_names
+        from accelsim.workload.library import load_workload, workload_names
 
-        text.show(text.Fitted(workloads_sheet(workload_names())))
+        graphs = [replace(load_workload(name), name=name) for name, _ in workload_names()]
+        text.show(text.Fitted(workloads_sheet(graphs)))

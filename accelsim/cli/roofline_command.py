@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
-from accelsim.base.errors import InputError
+from accelsim.base.dtypes import PRECISIONS
+from accelsim.base.errors import InputError, nearest
 from accelsim.cli import options
+
+if TYPE_CHECKING:
+    from accelsim.analysis.result import Result
 
 
 @click.command("roofline")
@@ -25,24 +30,17 @@ def command(
     from accelsim.report.sheets import roofs_sheet
 
     folder = options.folder(plot_dir)
-    if folder is not None and not workloads:
-        raise InputError("--plot: want a --workload to draw under the roofs")
-    text.show(text.Fitted(roofs_sheet([load_device(name) for name in devices], precision)))
-    if not workloads:
+    if not workloads and (folder is not None or batch is not None):
+        raise InputError(f"{'--batch' if folder is None else '--plot'}: want a --workload to place under the roofs")
+    if precision is not None and precision not in PRECISIONS:
+        raise InputError(
+            f"--precision {precision}: unknown{nearest(precision, PRECISIONS)}; want one of {', '.join(PRECISIONS)}"
+        )
+    roofs = roofs_sheet([load_device(name) for name in devices], precision)
+    results = _attained(devices, workloads, options.integers(batch, "batch"), precision)
+    text.show(text.Fitted(roofs))
+    if not results:
         return
-    from accelsim.cli.run_command import run_all
-    from accelsim.simulation import Options
-    from accelsim.study.sweep import Point
-
-    sizes: list[int | None] = [*(options.integers(batch, "batch") or [None])]
-    results = run_all(
-        [
-            Point(device=device, workload=workload, options=Options(batch=size, precision=precision))
-            for device in devices
-            for workload in workloads
-            for size in sizes
-        ]
-    )
     click.echo()
     text.show(text.sweep_table(results))
     if folder is not None:
@@ -52,3 +50,24 @@ def command(
         plot = roofline_figure(results)
         pdf, _ = save_figure(plot.figure, folder, "roofline")
         click.echo(f"{pdf} (and .png): {plot.caption}", err=True)
+
+
+def _attained(
+    devices: Sequence[str], workloads: Sequence[str], batches: Sequence[int] | None, precision: str | None
+) -> list[Result]:
+    """Run every workload on every device."""
+    if not workloads:
+        return []
+    from accelsim.cli.run_command import run_all
+    from accelsim.simulation import Options
+    from accelsim.study.sweep import Point
+
+    sizes: list[int | None] = [*(batches or [None])]
+    return run_all(
+        [
+            Point(device=device, workload=workload, options=Options(batch=size, precision=precision))
+            for device in devices
+            for workload in workloads
+            for size in sizes
+        ]
+    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from accelsim.base.errors import InputError
 from accelsim.cli import options
 
 if TYPE_CHECKING:
@@ -44,11 +46,11 @@ def command(
     DEVICE and WORKLOAD are a shipped name (see `accelsim list`) or a path; a workload may be an .onnx file or
     onnx:light_resnet50. Lists in --batch, --precision, --cores, --param and --set make a sweep.
     """
-    options.in_existing_folder(json_file, csv_file, trace_file)
-    options.read_limits(limits)
+    options.writable_files({"--json": json_file, "--csv": csv_file, "--trace": trace_file})
+    asserted = options.read_limits(limits)
     folder = options.folder(plot_dir)
     sweep = points(device, workload, how)
-    if trace_file and len(sweep) > 1:
+    if trace_file is not None and len(sweep) > 1:
         raise click.UsageError(f"--trace is of one run; this is a sweep of {len(sweep)}")
     results = run_all(sweep, csv_file)
     if json_file != "-" and csv_file != "-":
@@ -56,7 +58,7 @@ def command(
     _write(sweep, results, json_file, csv_file, trace_file)
     if folder is not None:
         _plot(results, folder)
-    options.check_limits(limits, results)
+    options.check_limits(asserted, results)
 
 
 def points(device: str, workload: str, how: dict[str, Any]) -> list[Point]:
@@ -65,12 +67,14 @@ def points(device: str, workload: str, how: dict[str, Any]) -> list[Point]:
     from accelsim.study.sweep import Point
     from accelsim.study.sweep import points as combine
 
+    if how["energy_table"] == "":
+        raise InputError("--energy-table: got ''; want a node such as 28nm, or a path to a table (.toml)")
     varied: dict[str, Sequence[Any]] = {}
     cores, batches = options.integers(how["cores"], "cores"), options.integers(how["batch"], "batch")
     if cores is not None:
         varied["cores"] = cores
     if how["precision"] is not None:
-        varied["precision"] = how["precision"].split(",")
+        varied["precision"] = options.words(how["precision"], "--precision")
     if batches is not None:
         varied["batch"] = batches
     base = Point(
@@ -102,7 +106,7 @@ def run_all(sweep: Sequence[Point], csv_file: str | None = None) -> list[Result]
 
     results: list[Result] = []
     started = time.monotonic()
-    quiet = len(sweep) == 1 or not click.get_text_stream("stderr").isatty()
+    quiet = len(sweep) == 1 or not sys.stderr.isatty()
     try:
         for result in run_points(sweep):
             results.append(result)

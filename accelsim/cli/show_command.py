@@ -16,10 +16,11 @@ from accelsim.cli import options
 @click.option("--param", "params", multiple=True, metavar="KEY=VALUE", help="A workload's parameter.")
 def command(name: str, sets: Sequence[str], batch: int | None, params: Sequence[str]) -> None:
     """Show NAME: a device (or its .toml file) with sources, or a workload with its ops and totals."""
-    from accelsim.hardware.loader import device_names, load_device
     from accelsim.report import text
 
-    if name in device_names() or name.endswith(".toml"):
+    if options.is_device(name):
+        from accelsim.hardware.loader import load_device
+
         if batch is not None or params:
             raise click.UsageError(f"{name} is a device: --batch and --param are of workloads")
         text.show(text.device_sheet(load_device(name, options.pairs(sets, "set"))))
@@ -28,6 +29,4 @@ def command(name: str, sets: Sequence[str], batch: int | None, params: Sequence[
         raise click.UsageError(f"{name} is no device: --set is of devices")
     from accelsim.workload.library import load_workload
 
-    lists = options.param_lists(params)
-    graph = load_workload(name, batch=batch, params={key: values[0] for key, values in lists.items()})
-    text.show(text.workload_sheet(graph))
+    text.show(text.workload_sheet(load_workload(name, batch=batch, params=options.param_values(params))))
