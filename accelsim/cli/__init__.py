@@ -66,6 +66,9 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 an asserted limit does not hold, 2 wrong input."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller: >&-
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - to the end of the process
     sys.exit(status(args))
 
 
@@ -83,7 +86,7 @@ def status(args: list[str] | None = None) -> int:
         return _complain(error.format_message() + hint, 2)
     except (click.Abort, KeyboardInterrupt):
         return _complain("interrupted", 130)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # click's own answer to a broken pipe is to exit with 1
         _let_go_of_stdout()
         return 0
     except OSError as error:

@@ -62,7 +62,7 @@ def _attained(
     from accelsim.simulation import Options
     from accelsim.study.sweep import Point
 
-    sizes: list[int | None] = [*(batches or [None])]
+    sizes: list[int | None] = [*batches] if batches else [None]
     return run_all(
         [
             Point(device=device, workload=workload, options=Options(batch=size, precision=precision))
