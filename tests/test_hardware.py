@@ -14,7 +14,7 @@ from accelsim.hardware.device import Device, Function, OpKind, Part
 from accelsim.hardware.loader import device_names, load_device
 from accelsim.workload import ops
 
-SHIPPED = ("aws_inferentia1", "nvidia_t4", "tpu_v1", "xeon_8275cl", "xeon_e5_2699v3")
+SHIPPED = tuple(device_names())
 
 
 def tops(device: Device, dtype: str) -> float:
@@ -22,8 +22,8 @@ def tops(device: Device, dtype: str) -> float:
     return 2 * device.peak_macs_per_s(dtype) / 1e12
 
 
-def test_shipped_devices() -> None:
-    assert tuple(device_names()) == SHIPPED
+def test_the_first_devices_ship() -> None:
+    assert {"aws_inferentia1", "nvidia_t4", "tpu_v1", "xeon_8275cl", "xeon_e5_2699v3"} <= {*SHIPPED}
 
 
 @pytest.mark.parametrize("name", SHIPPED)

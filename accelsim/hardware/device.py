@@ -89,6 +89,10 @@ class SystolicArray(Part):
     macs_per_cycle_per_cell: Rates
     stationary_double_buffered: Flag = True
     """The next fold's stationary tile shifts in while this one streams."""
+    arrays: Count = 1
+    """Arrays of this size in a core; folds are dealt out to them."""
+    packs_taps: bool = True
+    """Taps of a filter share the rows (im2col); false: each tap is a product of its own, ``c_in`` deep."""
     whole_tiles: bool = False
     """Weights lie in memory as whole tiles of ``rows x cols``, padded where a matrix does not fill them."""
     energy_pj_per_mac: dict[DTypeName, Positive] = {}
@@ -98,7 +102,7 @@ class SystolicArray(Part):
 
     def macs_per_cycle(self, dtype: str) -> float:
         """Peak rate of one core; 0 for a format that it lacks."""
-        return self.rows * self.cols * self.macs_per_cycle_per_cell.get(dtype, 0.0)
+        return self.arrays * self.rows * self.cols * self.macs_per_cycle_per_cell.get(dtype, 0.0)
 
 
 class TensorCores(Part):
@@ -129,6 +133,8 @@ class VectorUnit(Part):
     """Elementary operations (add, multiply, compare) of one core in a cycle, by format."""
     special_per_cycle: Positive
     """Exponentials, divisions, roots of one core in a cycle."""
+    special_beside: bool = True
+    """Special functions have lanes of their own; false: they take turns with the others."""
     macs_per_cycle_per_core: Rates = {}
     """Fused multiply-accumulates of one core in a cycle; empty where it computes no matrix products."""
     tiles: Tiles = ((64, 64, 16),)
@@ -244,6 +250,10 @@ class Calibration(Part):
 
     launch_overhead_s: NonNegative = 0.0
     """From one op's end to the next one's start."""
+    step_overhead_s: NonNegative = 0.0
+    """From a step's start to its first op."""
+    window_bytes: NonNegative = 0.0
+    """Operands that must have come before an op starts, and results that leave after it ends (all, if fewer)."""
     dram_efficiency: Fraction01 = 1.0
     """Share of the nominal DRAM bandwidth that a long stream reaches."""
     compute_efficiency: Fraction01 = 1.0

@@ -22,7 +22,7 @@ from accelsim.mapping.machine import Machine
 from accelsim.mapping.models import Array, Gemm, MatrixModel, gemm_of, matrix_model, on_chip_seconds
 from accelsim.mapping.power import Clocked, clocked
 from accelsim.mapping.task import Placement, Task
-from accelsim.mapping.vector import elementary_counts, vector_cycles
+from accelsim.mapping.vector import elementary_counts, vector_cycles, windowed
 from accelsim.trace import Count
 from accelsim.workload.ops import Conv2d, Matmul
 
@@ -229,7 +229,7 @@ class _Search:
         last = (edge_m / g.m) * (edge_n / g.n)
         cycles = self.model.total_cycles(m) * self.ps_per_cycle
         core = np.maximum(cycles, self.on_chip_ps) + self.model.fill_cycles * self.ps_per_cycle + self.finish_ps * last
-        fixed = first + self.result_ps * last
+        fixed = np.maximum(first + self.result_ps * last, self.window_ps(resident=False))
         by_channel: dict[str, Array] = {}
         loads = [(self.a.channel, a_ps * again_a), (self.b.channel, b_ps * again_b)]
         results = [(x.channel, np.full_like(m, x.size * self.ps_per_byte(x.channel))) for x in (self.c, *self.extras)]
@@ -294,7 +294,23 @@ class _Search:
             (ids[names[0]], ids[names[1]], ids[names[2]]),
             self.buffers,
         )
-        return piped + self.model.fill_cycles * self.ps_per_cycle / fraction
+        busy = max(work_ps * stretch / self.ps_per_cycle, self.finish_ps / fraction)
+        return (
+            max(piped, busy + self.window_ps(resident=resident)) + self.model.fill_cycles * self.ps_per_cycle / fraction
+        )
+
+    def window_ps(self, *, resident: bool) -> float:
+        """Loads before the first step and stores after the last that nothing hides [ps]."""
+        repeats = self.gemm.repeats
+        loads = (self.a,) if resident else (self.a, self.b)
+        return sum(
+            windowed(
+                {x.name: x.size * repeats for x in side if x.channel},
+                {x.name: x.size * repeats * self.ps_per_byte(x.channel) for x in side if x.channel},
+                self.machine,
+            )
+            for side in (loads, (self.c,))
+        )
 
     @cached_property
     def buffers(self) -> int:
@@ -321,7 +337,10 @@ class _Search:
         m, k, n, n_outer = self.tiles
         indices = self.legal()
         best: tuple[Tiling, Clocked] | None = None
-        for i in indices[np.argsort(bounds[indices], kind="stable")]:
+        # Of tilings that are bounded alike, the one that loads least comes first.
+        again_a, again_b = self._reads(m, k, n, n_outer)
+        loads = self.a.size * again_a + self.b.size * again_b
+        for i in indices[np.lexsort((loads[indices], bounds[indices]))]:
             if best is not None and bounds[i] >= best[1].duration * (1 - ROUNDING):
                 break
             tiling = Tiling(int(m[i]), int(k[i]), int(n[i]), bool(n_outer[i]))

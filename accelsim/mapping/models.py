@@ -48,6 +48,10 @@ class Gemm:
     c_bytes: float
     element_bits: int
     accumulator_bits: int
+    items: int = 1
+    """Parts of m that have nothing to do with each other: rows of a matrix, images of a convolution."""
+    taps: int = 1
+    """Of a filter, where k runs over them."""
     b_quanta: tuple[int, int] = (1, 1)
     """B lies in memory in blocks of so many k and n; ``b_bytes`` counts their padding."""
 
@@ -77,6 +81,8 @@ def gemm_of(op: Matmul | Conv2d) -> Gemm:
         c_bytes=op.outputs[0].bytes / product.batch,
         element_bits=element.bits,
         accumulator_bits=bits(element.accumulator),
+        items=op.batch if isinstance(op, Conv2d) else op.m,
+        taps=op.kh * op.kw if isinstance(op, Conv2d) else 1,
     )
 
 
@@ -163,31 +169,42 @@ class SystolicModel:
         """Load and skew of the first fold, where those of the others are hidden."""
         return self._load + self._skew if self.unit.stationary_double_buffered else 0
 
-    def _fold_cycles(self, stream: float) -> float:
-        cycles = math.ceil(stream / self.rate)
+    def _cycles(self, rows: int, cols: int, stream: ArrayLike, repeats: int) -> Array:
+        """Folds over so many rows and columns with so many streamed lines each, on all of the core's arrays.
+
+        Arrays share out what needs no sums between them: column blocks, repeats and (with outputs held still) row
+        blocks, or else the items that stream through a fold.
+        """
+        unit = self.unit
+        row_folds, col_folds = ceil_div(rows, unit.rows), ceil_div(cols, unit.cols)
+        in_turn, at_once = (1, row_folds) if unit.dataflow == "os" else (row_folds, 1)
+        by_fold = in_turn * ceil_div(at_once * col_folds * repeats, unit.arrays) * self._fold_cycles(stream)
+        parts = min(unit.arrays, self.gemm.items)
+        if parts == 1 or unit.dataflow != "ws":
+            return np.asarray(by_fold)
+        by_item = row_folds * col_folds * repeats * self._fold_cycles(np.ceil(np.divide(stream, parts)))
+        return np.asarray(np.minimum(by_fold, by_item))
+
+    def _fold_cycles(self, stream: ArrayLike) -> Array:
+        cycles = np.ceil(np.divide(stream, self.rate))
         if self.unit.stationary_double_buffered:
-            return max(cycles, self._load)
-        return self._load + cycles + self._skew
+            return np.asarray(np.maximum(cycles, self._load))
+        return np.asarray(self._load + cycles + self._skew)
 
     def total_cycles(self, tile_m: Array) -> Array:
-        """Every fold; weight- and input-stationary ones repeat for every tile along m."""
+        """Every fold; weight-stationary ones repeat for every tile along m."""
         gemm = self.gemm
         rows, cols, stream = self._spatial(gemm.m, gemm.k, gemm.n)
-        folds = gemm.repeats * ceil_div(rows, self.unit.rows) * ceil_div(cols, self.unit.cols)
         if self.unit.dataflow != "ws":
-            return np.full_like(tile_m, folds * self._fold_cycles(stream))
+            return np.full_like(tile_m, self._cycles(rows, cols, stream, gemm.repeats))
         steps = np.ceil(gemm.m / tile_m)
         last = gemm.m - (steps - 1) * tile_m
-        load, extra = (self._load, 0) if self.unit.stationary_double_buffered else (0, self._load + self._skew)
-        full = np.maximum(np.ceil(tile_m / self.rate), load) + extra
-        edge = np.maximum(np.ceil(last / self.rate), load) + extra
-        cycles: Array = folds * ((steps - 1) * full + edge)
-        return cycles
+        full = self._cycles(rows, cols, tile_m, gemm.repeats)
+        return np.asarray((steps - 1) * full + self._cycles(rows, cols, last, gemm.repeats))
 
     def step_cycles(self, m: int, k: int, n: int) -> float:
         """Folds of the tile, each loaded and streamed."""
-        rows, cols, stream = self._spatial(m, k, n)
-        return ceil_div(rows, self.unit.rows) * ceil_div(cols, self.unit.cols) * self._fold_cycles(stream)
+        return float(self._cycles(*self._spatial(m, k, n), 1))
 
     def partial_sum_bytes(self, m: Array, n: Array, k_steps: Array) -> Array:
         """Sums wait in the accumulators until the last k: one column block, or all of a tile that k splits."""
@@ -231,6 +248,9 @@ class SystolicModel:
 @matrix_model.register
 def _(unit: SystolicArray, gemm: Gemm, dtype: str, device: Device, cores: int) -> MatrixModel:
     """Products that are small against the array stand side by side on its diagonal (as grouped convolutions do)."""
+    if not unit.packs_taps and unit.dataflow == "ws":
+        deep = ceil_div(gemm.k, gemm.taps)
+        gemm = replace(gemm, k=gemm.taps * ceil_div(deep, unit.rows) * unit.rows)
     fit = min(unit.rows // gemm.k, unit.cols // gemm.n) if unit.dataflow == "ws" else 1
     packed = max(1, min(fit, gemm.repeats))
     repeats = ceil_div(gemm.repeats, packed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -31,7 +31,9 @@ def vector_cycles(op: Op, vector: VectorUnit, dtype: str, cores: int) -> float:
     rate = vector.rate(dtype)
     if plain and not rate:
         raise MappingError(f"op {op.name}: the vector unit computes nothing in {dtype}")
-    return max(plain / rate if plain else 0.0, work.special / vector.special_per_cycle) / cores
+    plain_cycles = plain / rate if plain else 0.0
+    special_cycles = work.special / vector.special_per_cycle
+    return (max(plain_cycles, special_cycles) if vector.special_beside else plain_cycles + special_cycles) / cores
 
 
 def elementary_counts(op: Op, dtype: str) -> Iterator[Count]:
@@ -90,6 +92,14 @@ def _beyond(op: Op, machine: Machine, placement: Placement) -> tuple[list[Count]
         stores[placement.sink] = size
         move(placement.sink, "output", "activation", 0, size)
     return counts, loads, stores
+
+
+def windowed(sizes: Mapping[str, float], times_ps: Mapping[str, float], machine: Machine) -> float:
+    """Time of the part of a transfer that work cannot hide, by channel: a window of it, or all [ps]."""
+    total = sum(sizes.values())
+    if not total:
+        return 0.0
+    return min(1.0, machine.calibration.window_bytes / total) * sum(times_ps.values())
 
 
 def _chunkings(op: Op, machine: Machine, placement: Placement) -> Iterator[int]:
@@ -151,12 +161,13 @@ def map_vector(op: Op, machine: Machine, placement: Placement) -> Task:
             1 if memory is not None and not memory.double_buffered else 2,
         )
 
+    window_ps = windowed(loads, load_ps, machine) + windowed(stores, store_ps, machine)
     energy_pj = machine.dynamic_pj(counts)
     outcomes: list[tuple[Clocked, int]] = []
     for pieces in _chunkings(op, machine, placement):
 
         def time(fraction: float, pieces: int = pieces) -> tuple[float, float]:
-            duration = pieces_ps(pieces, fraction)
+            duration = max(pieces_ps(pieces, fraction), work_ps / fraction + window_ps)
             return duration, duration
 
         outcomes.append((clocked(machine, energy_pj, time), pieces))

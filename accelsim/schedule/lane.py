@@ -250,6 +250,15 @@ def _items(graph: Graph, site: Site, plan: Plan) -> tuple[Item, ...]:
     for tensor in graph.outputs:
         if tensor.name in site.to_host:
             placer.bring(tensor, HOST)
+    overhead_ps = math.ceil(site.machine.calibration.step_overhead_s * PS_PER_S)
+    first = placer.items[0]
+    task = replace(
+        first.task,
+        duration_ps=first.task.duration_ps + overhead_ps,
+        resident_ps=first.task.resident_ps + overhead_ps,
+        launch_ps=first.task.launch_ps + overhead_ps,
+    )
+    placer.items[0] = replace(first, task=task)
     return tuple(_with_prefetch(placer.items, graph, site.machine, plan))
 
 
