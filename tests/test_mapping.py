@@ -14,7 +14,7 @@ from accelsim.base.errors import MappingError
 from accelsim.hardware.energy import energy_table_of
 from accelsim.hardware.loader import load_device
 from accelsim.mapping import Machine, Placement, map_op
-from accelsim.mapping.matrix import Tiling, _Search, map_matrix, matrix_unit, tile_sizes
+from accelsim.mapping.matrix import _Search, map_matrix, matrix_unit, tile_sizes
 from accelsim.mapping.models import gemm_of, matrix_model
 from accelsim.workload.ops import Conv2d, Matmul, Softmax, Tensor
 
@@ -131,10 +131,7 @@ def test_the_search_finds_the_best_of_all_tilings(device, m, k, n, batch):
         _, found = search.best()
     except MappingError:
         return
-    every = [
-        search.pipeline_ps(Tiling(int(a), int(b), int(c), bool(d)), 1.0, resident=False)
-        for a, b, c, d in (tuple(axis[i] for axis in search.tiles) for i in search.legal())
-    ]
+    every = [search.pipeline_ps(search.tiling(i), 1.0, resident=False) for i in search.legal()]
     assert found.duration == pytest.approx(min(every), rel=1e-9)
 
 
@@ -147,7 +144,9 @@ def test_traffic_is_what_the_loop_order_says(device, m, k, n):
     model = matrix_model(unit, gemm_of(op), "int8", device, machine.cores)
     search = _Search(op, machine, everywhere(machine, op, "dram", "dram"), model, unit)
     g = model.gemm
-    for tm, tk, tn, n_outer in zip(*(axis[::7] for axis in search.tiles), strict=True):
+    for index in range(0, len(search.tiles[0]), 7):
+        tiling = search.tiling(index)
+        tm, tk, tn, n_outer = tiling.m, tiling.k, tiling.n, tiling.n_outer
         spans = [[min(size, extent - i) for i in range(0, extent, int(size))]
                  for size, extent in ((tm, g.m), (tk, g.k), (tn, g.n))]  # fmt: skip
         held_a = held_b = None
@@ -160,9 +159,8 @@ def test_traffic_is_what_the_loop_order_says(device, m, k, n):
                     held_a, loaded_a = (i, l), loaded_a + spans[0][i] * spans[1][l]
                 if (l, j) != held_b:
                     held_b, loaded_b = (l, j), loaded_b + spans[1][l] * spans[2][j]
-        again_a, again_b = search.reads(Tiling(int(tm), int(tk), int(tn), bool(n_outer)))
-        assert again_a * g.m * g.k == loaded_a
-        assert again_b * g.k * g.n == loaded_b
+        assert tiling.again_a * g.m * g.k == loaded_a
+        assert tiling.again_b * g.k * g.n == loaded_b
 
 
 @given(st.integers(1, 10**6), st.sampled_from([1, 64, 128, 256]))

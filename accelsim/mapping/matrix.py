@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,11 @@ class Tiling:
     k: int
     n: int
     n_outer: bool
+    again_a: int
+    """How often all of A is loaded."""
+    again_b: int
+    cycles: float
+    """Of all steps on the unit."""
 
     def __str__(self) -> str:
         return f"{self.m}x{self.k}x{self.n}, {'n' if self.n_outer else 'm'} outside"
@@ -137,6 +142,32 @@ class _Search:
         return m, k, n, order.astype(bool)
 
     @cached_property
+    def loads(self) -> tuple[Array, Array]:
+        """How often all of A and all of B are loaded.
+
+        A tile is loaded anew whenever the step before used another one, so a loop inside its own loops repeats it.
+        """
+        g = self.gemm
+        m, k, n, n_outer = self.tiles
+        m_steps, k_steps, n_steps = np.ceil(g.m / m), np.ceil(g.k / k), np.ceil(g.n / n)
+        again_a = np.where(np.where(n_outer, m_steps * k_steps, k_steps) > 1, n_steps, 1.0)
+        again_b = np.where(np.where(n_outer, k_steps, n_steps * k_steps) > 1, m_steps, 1.0)
+        return again_a, again_b
+
+    @cached_property
+    def cycles(self) -> Array:
+        """Cycles of all steps on the unit."""
+        return self.model.total_cycles(self.tiles[0])
+
+    def tiling(self, i: int) -> Tiling:
+        """The tiling with that index."""
+        m, k, n, n_outer = self.tiles
+        again_a, again_b = self.loads
+        return Tiling(
+            int(m[i]), int(k[i]), int(n[i]), bool(n_outer[i]), int(again_a[i]), int(again_b[i]), float(self.cycles[i])
+        )
+
+    @cached_property
     def tile_bytes(self) -> dict[str, Array]:
         """Room that one buffer of every tile takes, by memory; what is on chip already takes none."""
         g = self.gemm
@@ -203,31 +234,16 @@ class _Search:
         """Moving the result of one repeat, and what the epilogue adds to it [ps]."""
         return sum(x.size * self.ps_per_byte(x.channel) for x in (self.c, *self.extras))
 
-    def reads(self, t: Tiling) -> tuple[int, int]:
-        """How often all of A and all of B are loaded."""
-        again_a, again_b = self._reads(
-            np.array([float(t.m)]), np.array([float(t.k)]), np.array([float(t.n)]), np.array([t.n_outer])
-        )
-        return int(again_a[0]), int(again_b[0])
-
-    def _reads(self, m: Array, k: Array, n: Array, n_outer: npt.NDArray[np.bool_]) -> tuple[Array, Array]:
-        """A tile is loaded anew whenever the step before used another one, so an inner loop repeats it."""
-        g = self.gemm
-        m_steps, k_steps, n_steps = np.ceil(g.m / m), np.ceil(g.k / k), np.ceil(g.n / n)
-        again_a = np.where(np.where(n_outer, m_steps * k_steps, k_steps) > 1, n_steps, 1.0)
-        again_b = np.where(np.where(n_outer, k_steps, n_steps * k_steps) > 1, m_steps, 1.0)
-        return again_a, again_b
-
     def lower_bound_ps(self) -> Array:
         """What no schedule of a tiling beats: the core with first load and last store, each channel, its power."""
         g = self.gemm
-        m, k, n, n_outer = self.tiles
-        again_a, again_b = self._reads(m, k, n, n_outer)
+        m, k, n, _ = self.tiles
+        again_a, again_b = self.loads
         a_ps, b_ps = self.a.size * self.ps_per_byte(self.a.channel), self.b.size * self.ps_per_byte(self.b.channel)
         first = np.maximum(a_ps * (m / g.m) * (k / g.k), b_ps * g.b_share(k, n))
         edge_m, edge_n = g.m - (np.ceil(g.m / m) - 1) * m, g.n - (np.ceil(g.n / n) - 1) * n
         last = (edge_m / g.m) * (edge_n / g.n)
-        cycles = self.model.total_cycles(m) * self.ps_per_cycle
+        cycles = self.cycles * self.ps_per_cycle
         core = np.maximum(cycles, self.on_chip_ps) + self.model.fill_cycles * self.ps_per_cycle + self.finish_ps * last
         fixed = np.maximum(first + self.result_ps * last, self.window_ps(resident=False))
         by_channel: dict[str, Array] = {}
@@ -240,14 +256,16 @@ class _Search:
         power_w = self.machine.power_w
         if power_w is None:
             return np.asarray(np.maximum(core + fixed, channels))
-        on_chip, off_chip = self._energies(again_a, again_b)
+        on_chip, off_chip = self.energies_pj
         clocks = np.array(self.machine.clocks)[:, None]
         scales = np.array(self.machine.energy_scales)[:, None]
         by_clock = np.maximum(np.maximum(core / clocks + fixed, channels), (on_chip * scales + off_chip) / power_w)
         return np.asarray(by_clock.min(axis=0))
 
-    def _energies(self, again_a: Array, again_b: Array) -> tuple[Array, Array]:
-        """Dynamic energy on and off the chip at nominal voltage, for so many loads of A and B [pJ]."""
+    @cached_property
+    def energies_pj(self) -> tuple[Array, Array]:
+        """Dynamic energy on and off the chip at nominal voltage [pJ]."""
+        again_a, again_b = self.loads
         on_chip, off_chip = (np.full_like(again_a, pj) for pj in self.machine.dynamic_pj(self.fixed_counts))
         repeats = self.gemm.repeats
         for operand, times in ((self.a, again_a), (self.b, again_b)):
@@ -266,30 +284,27 @@ class _Search:
             (full, extent - (count - 1) * full)
             for full, extent, count in ((t.m, g.m, steps[0]), (t.k, g.k, steps[1]), (t.n, g.n, steps[2]))
         )
-        cycles = np.array([[[self.model.step_cycles(x, y, z) for z in n] for y in k] for x in m])
         # On-chip memories that are slower than the unit stretch every step alike; they run on its clock.
-        work_ps = max(float(self.model.total_cycles(np.array([float(t.m)]))[0]) * self.ps_per_cycle, 1e-9)
+        work_ps = max(t.cycles * self.ps_per_cycle, 1e-9)
         stretch = max(1.0, self.on_chip_ps / work_ps) * self.ps_per_cycle / fraction
-        share_a = np.array([[x * y / (g.m * g.k) for y in k] for x in m])
-        share_b = np.array([[float(g.b_share(y, z)) for z in n] for y in k])
-        share_c = np.array([[x * z / (g.m * g.n) for z in n] for x in m])
+        step = cache(self.model.step_cycles)
+        cycles = [[[step(x, y, z) * stretch for z in n] for y in k] for x in m]
+        a_ps = self.a.size * self.ps_per_byte(self.a.channel) / (g.m * g.k)
         b_ps = 0.0 if resident else self.b.size * self.ps_per_byte(self.b.channel)
-        names = (
-            self.a.channel,
-            self.b.channel,
-            self.c.channel or next((x.channel for x in self.extras if x.channel), None),
-        )
+        finish_ps, store_ps = self.finish_ps / fraction / (g.m * g.n), self.result_ps / (g.m * g.n)
+        sink = self.c.channel or next((x.channel for x in self.extras if x.channel), None)
+        names = (self.a.channel, self.b.channel, sink)
         ids = {name: i for i, name in enumerate(dict.fromkeys(names))}
         outer, inner = (steps[2], steps[0]) if t.n_outer else (steps[0], steps[2])
         piped = pipeline_time(
             (g.repeats, outer, inner, steps[1]),
             t.n_outer,
             (
-                cycles * stretch,
-                share_a * (self.a.size * self.ps_per_byte(self.a.channel)),
-                share_b * b_ps,
-                share_c * (self.finish_ps / fraction),
-                share_c * self.result_ps,
+                cycles,
+                [[x * y * a_ps for y in k] for x in m],
+                [[g.b_share(y, z) * b_ps for z in n] for y in k],
+                [[x * z * finish_ps for z in n] for x in m],
+                [[x * z * store_ps for z in n] for x in m],
             ),
             (ids[names[0]], ids[names[1]], ids[names[2]]),
             self.buffers,
@@ -317,7 +332,7 @@ class _Search:
         """Two where every memory that takes tiles is double-buffered, else transfers and work take turns."""
         return 2 if all(self.machine.sram[name].double_buffered for name in self.tile_bytes) else 1
 
-    def clocked(self, t: Tiling) -> Clocked:
+    def clocked(self, t: Tiling, energy_pj: tuple[float, float]) -> Clocked:
         """A tiling's time at the clock that its power allows."""
         prefetchable = self.prefetchable
 
@@ -325,7 +340,7 @@ class _Search:
             duration = self.pipeline_ps(t, fraction, resident=False)
             return duration, self.pipeline_ps(t, fraction, resident=True) if prefetchable else duration
 
-        return clocked(self.machine, self.machine.dynamic_pj(self.counts(t)), time)
+        return clocked(self.machine, energy_pj, time)
 
     @property
     def prefetchable(self) -> bool:
@@ -334,17 +349,17 @@ class _Search:
     def best(self) -> tuple[Tiling, Clocked]:
         """The fastest tiling: in the order of their lower bounds, until the next bound is no better."""
         bounds = self.lower_bound_ps()
-        m, k, n, n_outer = self.tiles
         indices = self.legal()
-        best: tuple[Tiling, Clocked] | None = None
+        again_a, again_b = self.loads
+        on_chip, off_chip = self.energies_pj
         # Of tilings that are bounded alike, the one that loads least comes first.
-        again_a, again_b = self._reads(m, k, n, n_outer)
-        loads = self.a.size * again_a + self.b.size * again_b
-        for i in indices[np.lexsort((loads[indices], bounds[indices]))]:
+        loaded = self.a.size * again_a + self.b.size * again_b
+        best: tuple[Tiling, Clocked] | None = None
+        for i in indices[np.lexsort((loaded[indices], bounds[indices]))]:
             if best is not None and bounds[i] >= best[1].duration * (1 - ROUNDING):
                 break
-            tiling = Tiling(int(m[i]), int(k[i]), int(n[i]), bool(n_outer[i]))
-            outcome = self.clocked(tiling)
+            tiling = self.tiling(i)
+            outcome = self.clocked(tiling, (float(on_chip[i]), float(off_chip[i])))
             if best is None or outcome.duration < best[1].duration:
                 best = tiling, outcome
         assert best is not None
@@ -355,10 +370,9 @@ class _Search:
     def moved(self, t: Tiling) -> list[tuple[Operand, int, int]]:
         """Bytes read from and written to beyond the chip, by operand, of all repeats."""
         repeats = self.gemm.repeats
-        again_a, again_b = self.reads(t)
         return [
-            (self.a, round(self.a.size * repeats) * again_a, 0),
-            (self.b, round(self.b.size * repeats) * again_b, 0),
+            (self.a, round(self.a.size * repeats) * t.again_a, 0),
+            (self.b, round(self.b.size * repeats) * t.again_b, 0),
             *self._once,
         ]
 
@@ -419,7 +433,7 @@ def map_matrix(op: Matmul | Conv2d, machine: Machine, placement: Placement) -> T
     search = _Search(op, machine, placement, model, unit)
     tiling, outcome = search.best()
     channel_bytes = search.channel_bytes(tiling)
-    cycles = float(model.total_cycles(np.array([float(tiling.m)]))[0]) + model.fill_cycles
+    cycles = tiling.cycles + model.fill_cycles
     launch = machine.calibration.launch_overhead_s
     bounds = {
         "compute": cycles / (unit.freq_hz * outcome.fraction),

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import singledispatch
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,17 @@ from accelsim.hardware.device import Device, Memory, SystolicArray, TensorCores,
 from accelsim.workload.ops import Conv2d, Matmul
 
 Array = npt.NDArray[np.float64]
-ArrayLike = float | Array
+Number = TypeVar("Number", float, Array)
+"""One value, or one for each tiling."""
+
+
+def _ceil(value: Number) -> Number:
+    """Rounded up; a lone number without numpy, which is ten times slower on those."""
+    return np.ceil(value) if isinstance(value, np.ndarray) else math.ceil(value)
+
+
+def _least(one: Number, other: Number) -> Number:
+    return np.minimum(one, other) if isinstance(one, np.ndarray) else min(one, other)
 
 
 class Traffic(NamedTuple):
@@ -55,11 +65,11 @@ class Gemm:
     b_quanta: tuple[int, int] = (1, 1)
     """B lies in memory in blocks of so many k and n; ``b_bytes`` counts their padding."""
 
-    def b_share(self, k: ArrayLike, n: ArrayLike) -> Array:
+    def b_share(self, k: Number, n: Number) -> Number:
         """Part of ``b_bytes`` that a tile of B takes."""
         quantum_k, quantum_n = self.b_quanta
         blocks = math.ceil(self.k / quantum_k) * math.ceil(self.n / quantum_n)
-        return np.asarray(np.ceil(np.divide(k, quantum_k)) * np.ceil(np.divide(n, quantum_n)) / blocks)
+        return _ceil(k / quantum_k) * _ceil(n / quantum_n) / blocks
 
     @property
     def macs(self) -> int:
@@ -169,7 +179,7 @@ class SystolicModel:
         """Load and skew of the first fold, where those of the others are hidden."""
         return self._load + self._skew if self.unit.stationary_double_buffered else 0
 
-    def _cycles(self, rows: int, cols: int, stream: ArrayLike, repeats: int) -> Array:
+    def _cycles(self, rows: int, cols: int, stream: Number, repeats: int) -> Number:
         """Folds over so many rows and columns with so many streamed lines each, on all of the core's arrays.
 
         Arrays share out what needs no sums between them: column blocks, repeats and (with outputs held still) row
@@ -181,30 +191,30 @@ class SystolicModel:
         by_fold = in_turn * ceil_div(at_once * col_folds * repeats, unit.arrays) * self._fold_cycles(stream)
         parts = min(unit.arrays, self.gemm.items)
         if parts == 1 or unit.dataflow != "ws":
-            return np.asarray(by_fold)
-        by_item = row_folds * col_folds * repeats * self._fold_cycles(np.ceil(np.divide(stream, parts)))
-        return np.asarray(np.minimum(by_fold, by_item))
+            return by_fold
+        return _least(by_fold, row_folds * col_folds * repeats * self._fold_cycles(_ceil(stream / parts)))
 
-    def _fold_cycles(self, stream: ArrayLike) -> Array:
-        cycles = np.ceil(np.divide(stream, self.rate))
+    def _fold_cycles(self, stream: Number) -> Number:
+        cycles = _ceil(stream / self.rate)
         if self.unit.stationary_double_buffered:
-            return np.asarray(np.maximum(cycles, self._load))
-        return np.asarray(self._load + cycles + self._skew)
+            return -_least(-cycles, -self._load + 0 * cycles)
+        return self._load + cycles + self._skew
 
     def total_cycles(self, tile_m: Array) -> Array:
         """Every fold; weight-stationary ones repeat for every tile along m."""
         gemm = self.gemm
         rows, cols, stream = self._spatial(gemm.m, gemm.k, gemm.n)
         if self.unit.dataflow != "ws":
-            return np.full_like(tile_m, self._cycles(rows, cols, stream, gemm.repeats))
+            return np.full_like(tile_m, self._cycles(rows, cols, float(stream), gemm.repeats))
         steps = np.ceil(gemm.m / tile_m)
         last = gemm.m - (steps - 1) * tile_m
         full = self._cycles(rows, cols, tile_m, gemm.repeats)
-        return np.asarray((steps - 1) * full + self._cycles(rows, cols, last, gemm.repeats))
+        return (steps - 1) * full + self._cycles(rows, cols, last, gemm.repeats)
 
     def step_cycles(self, m: int, k: int, n: int) -> float:
         """Folds of the tile, each loaded and streamed."""
-        return float(self._cycles(*self._spatial(m, k, n), 1))
+        rows, cols, stream = self._spatial(m, k, n)
+        return self._cycles(rows, cols, float(stream), 1)
 
     def partial_sum_bytes(self, m: Array, n: Array, k_steps: Array) -> Array:
         """Sums wait in the accumulators until the last k: one column block, or all of a tile that k splits."""
@@ -251,7 +261,7 @@ def _(unit: SystolicArray, gemm: Gemm, dtype: str, device: Device, cores: int) -
     if not unit.packs_taps and unit.dataflow == "ws":
         deep = ceil_div(gemm.k, gemm.taps)
         gemm = replace(gemm, k=gemm.taps * ceil_div(deep, unit.rows) * unit.rows)
-    fit = min(unit.rows // gemm.k, unit.cols // gemm.n) if unit.dataflow == "ws" else 1
+    fit = min(unit.rows // gemm.k, unit.cols // gemm.n) if unit.dataflow == "ws" and unit.packs_groups else 1
     packed = max(1, min(fit, gemm.repeats))
     repeats = ceil_div(gemm.repeats, packed)
     k, n, share = gemm.k * packed, gemm.n * packed, gemm.repeats / repeats

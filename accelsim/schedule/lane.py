@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from heapq import heapify, heappop, heappush
 
 from accelsim.base.errors import MappingError
 from accelsim.base.units import PS_PER_S
@@ -328,34 +329,48 @@ def _pressure_ps(items: Iterable[Item], channels: Mapping[str, float], lanes: in
 def plan_lane(graph: Graph, site: Site, *, lanes: int = 1) -> Lane:
     """Lay a graph out on one lane under each plan, and keep the fastest.
 
-    ``lanes`` lanes like it share the channels. Plans are tried in the order of a lower bound, until the next bound is
-    no better. Raises MappingError where no plan leaves room for every op's tiles.
+    ``lanes`` lanes like it share the channels. Plans wait in a queue in the order of a lower bound: a rough one at
+    first, a close one when they come to the front, and then what they take; the first that comes to the front with that
+    is the fastest. Raises MappingError where no plan leaves room for every op's tiles.
     """
-    machine = site.machine
-    on_device = [runs_on(op, machine.device) for op in graph.ops]
-    bounded = sorted(((_bound_ps(graph, site, plan, on_device), plan) for plan in _plans_of(graph, site)), key=_first)
-    best: tuple[float, Lane] | None = None
+    on_device = [runs_on(op, site.machine.device) for op in graph.ops]
+    queue: list[tuple[float, int, int, Plan, Lane | None]] = [
+        (_rough_ps(graph, site, plan, on_device), number, 0, plan, None)
+        for number, plan in enumerate(_plans_of(graph, site))
+    ]
+    heapify(queue)
     refusal: MappingError | None = None
-    for bound, plan in bounded:
-        if best is not None and bound >= best[0]:
-            break
+    while queue:
+        bound, number, stage, plan, lane = heappop(queue)
+        if lane is not None:
+            return lane
         try:
-            items = _items(graph, site, plan)
+            if stage == 0:
+                close = max(bound, _bound_ps(graph, site, plan, on_device))
+                heappush(queue, (close, number, 1, plan, None))
+            else:
+                found = Lane(graph, site.machine, plan, _items(graph, site, plan))
+                cost = max(found.chain_ps, _pressure_ps(found.items, site.machine.channels, lanes))
+                heappush(queue, (max(bound, cost), number, 2, plan, found))
         except MappingError as error:
             refusal = refusal or error
-            continue
-        lane = Lane(graph, machine, plan, items)
-        cost = max(lane.chain_ps, _pressure_ps(items, machine.channels, lanes))
-        if best is None or cost < best[0]:
-            best = cost, lane
-    if best is None:
-        assert refusal is not None
-        raise refusal
-    return best[1]
+    assert refusal is not None
+    raise refusal
 
 
-def _first(pair: tuple[float, Plan]) -> float:
-    return pair[0]
+def _rough_ps(graph: Graph, site: Site, plan: Plan, on_device: Sequence[bool]) -> float:
+    """What no lane under a plan can beat: its ops with all operands on chip, or their activations beyond it [ps]."""
+    machine = site.machine
+    free = tuple((m.name, machine.capacity_bytes(m)) for m in machine.sram.values())
+    backing = machine.backing("activation")
+    chain = 0.0
+    for op, here in zip(graph.ops, on_device, strict=True):
+        if here:
+            least = site.task(op, machine, Placement((None,) * len(op.inputs), None, free)).resident_ps
+            moved = sum(op.bytes_read(t) for t in op.activations if t.name not in plan.resident)
+            moved += sum(t.bytes for t in op.outputs if t.name not in plan.resident)
+            chain += max(least, moved * PS_PER_S / machine.channels[backing] if backing else 0)
+    return chain
 
 
 def _bound_ps(graph: Graph, site: Site, plan: Plan, on_device: Sequence[bool]) -> float:
