@@ -93,6 +93,8 @@ class SystolicArray(Part):
     """Arrays of this size in a core; folds are dealt out to them."""
     packs_taps: bool = True
     """Taps of a filter share the rows (im2col); false: each tap is a product of its own, ``c_in`` deep."""
+    packs_groups: bool = True
+    """Groups of a convolution that are small against it stand side by side on its diagonal; false: they take turns."""
     whole_tiles: bool = False
     """Weights lie in memory as whole tiles of ``rows x cols``, padded where a matrix does not fill them."""
     energy_pj_per_mac: dict[DTypeName, Positive] = {}

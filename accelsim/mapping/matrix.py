@@ -423,6 +423,11 @@ class _Search:
         return total
 
 
+def _whole_ps(duration: float) -> int:
+    """Rounded up, but for what rounding alone has added: 984000.0000000001 ps are 984 cycles of 1 GHz."""
+    return math.ceil(duration * (1 - ROUNDING))
+
+
 def map_matrix(op: Matmul | Conv2d, machine: Machine, placement: Placement) -> Task:
     """Map a product to the unit that multiplies its format: tiles, time, traffic and counts.
 
@@ -449,8 +454,8 @@ def map_matrix(op: Matmul | Conv2d, machine: Machine, placement: Placement) -> T
         device=machine.device.name,
         unit="matrix",
         dtype=op.dtype,
-        duration_ps=math.ceil(outcome.duration) + launch_ps,
-        resident_ps=math.ceil(min(outcome.resident, outcome.duration)) + launch_ps,
+        duration_ps=_whole_ps(outcome.duration) + launch_ps,
+        resident_ps=_whole_ps(min(outcome.resident, outcome.duration)) + launch_ps,
         launch_ps=launch_ps,
         prefetch_channel=search.b.channel if search.prefetchable else None,
         prefetch_bytes=int(search.b.size * search.gemm.repeats) if search.prefetchable else 0,
