@@ -148,7 +148,7 @@ def is_device(name: str) -> bool:
     from accelsim.hardware.loader import device_names
 
     devices = device_names()
-    if name in devices or name.endswith(".toml"):
+    if name in devices or name.endswith((".toml", ".cfg")):
         return True
     if not re.fullmatch(r"\w*", name) or os.path.lexists(name):
         return False

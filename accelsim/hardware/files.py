@@ -27,24 +27,33 @@ _UNITS = {
 _WITH_UNIT = re.compile(r"\s*([0-9][0-9_]*\.?[0-9]*(?:e[+-]?[0-9]+)?)\s*([a-zµ]+)(/s)?\s*", re.IGNORECASE)
 
 
-def read_toml(path: str | os.PathLike[str], label: str) -> dict[str, Any]:
-    """Read a TOML file; a ConfigError says in one line, after ``label``, why it cannot be read."""
+def read_text(path: str | os.PathLike[str], label: str, wanted: str = "a text file") -> str:
+    """Read a file in UTF-8; a ConfigError says in one line, after ``label``, why it cannot be read."""
     try:
-        text = Path(path).read_bytes().decode("utf-8")
-        return tomllib.loads(text)
+        return Path(path).read_bytes().decode("utf-8")
     except FileNotFoundError:
         reason = "no such file"
     except IsADirectoryError:
-        reason = "is a folder; want a TOML file"
+        reason = f"is a folder; want {wanted}"
     except PermissionError:
         reason = "may not be read; want a file that you can read"
     except OSError as error:
         reason = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError as error:
-        reason = f"not a text file: byte {error.start} is not UTF-8; want a TOML file"
+        reason = f"not a text file: byte {error.start} is not UTF-8; want {wanted}"
+    except ValueError as error:  # a path with a null byte
+        reason = f"cannot be read: {error}"
+    raise ConfigError(f"{label}: {reason}")
+
+
+def read_toml(path: str | os.PathLike[str], label: str) -> dict[str, Any]:
+    """Read a TOML file; a ConfigError says in one line, after ``label``, why it cannot be read."""
+    text = read_text(path, label, "a TOML file")
+    try:
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         reason = f"not TOML: {error}"
-    except ValueError as error:  # a path with a null byte, a number of thousands of digits
+    except ValueError as error:  # a number of thousands of digits
         reason = f"cannot be read: {error}"
     except RecursionError:
         reason = "not TOML that can be read: nested too deeply"

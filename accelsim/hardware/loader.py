@@ -29,6 +29,7 @@ from accelsim.hardware.files import (
     spell,
     validate,
 )
+from accelsim.hardware.scalesim import device_data
 
 Value = str | int | float | bool | list[Any] | tuple[Any, ...]
 """What a field can be set to; text is read as on the command line."""
@@ -43,13 +44,13 @@ def device_names() -> list[str]:
 
 
 def load_device(name_or_path: str | os.PathLike[str], overrides: Mapping[str, Value] | None = None) -> Device:
-    """Load a shipped device by name, or a device file by path, with fields set to other values.
+    """Load a shipped device by name, or a device file (or SCALE-Sim's .cfg) by path, with fields set to other values.
 
     ``overrides`` names fields as ``--set`` does: ``core.matrix.rows``, ``dram.bandwidth_bytes_per_s`` (memories and
     the host's link by their names). Raises ConfigError with one line for each thing that is wrong.
     """
     path, label = _find(name_or_path)
-    data = read_toml(path, label)
+    data = _read(path, label)
     device = validate(Device, data, label)
     if overrides:
         return _override(device, data, overrides, path, label)
@@ -79,6 +80,11 @@ def device_sha256(device: Device) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _read(path: Path, label: str) -> dict[str, Any]:
+    """Return what a device file says, or what it would say of a SCALE-Sim configuration."""
+    return device_data(path, label) if path.suffix.lower() == ".cfg" else read_toml(path, label)
+
+
 def _find(name_or_path: str | os.PathLike[str]) -> tuple[Path, str]:
     """Find the file of a device and how to call it in messages."""
     text = os.fspath(name_or_path)
@@ -86,7 +92,7 @@ def _find(name_or_path: str | os.PathLike[str]) -> tuple[Path, str]:
     if text in names:
         return resource_dir("hwconfigs") / "devices" / f"{text}.toml", f"{text}.toml"
     path = Path(text)
-    if text.endswith(".toml") or path.name != text or (text and "\0" not in text and path.exists()):
+    if text.endswith((".toml", ".cfg")) or path.name != text or (text and "\0" not in text and path.exists()):
         return path, text
     raise ConfigError(
         f"device {text!r}: unknown{nearest(text, names)}; want a path to a device file, or one of "
@@ -115,7 +121,7 @@ def _cross_problems(device: Device) -> list[str]:
 def _host_problems(name: str) -> list[str]:
     try:
         path, label = _find(name)
-        host = validate(Device, read_toml(path, label), label)
+        host = validate(Device, _read(path, label), label)
     except ConfigError as error:
         return list(error.problems)
     return [f"{name!r} has a host of its own; want a device without [host]"] if host.host else []

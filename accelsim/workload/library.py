@@ -13,7 +13,8 @@ from accelsim.base.resources import resource_dir
 from accelsim.workload import bert
 from accelsim.workload.files import is_there
 from accelsim.workload.graph import Graph
-from accelsim.workload.table import read_header, read_table
+from accelsim.workload.scalesim import is_topology, parse_topology
+from accelsim.workload.table import parse_table, read_header, read_table, table_text
 from accelsim.workload.table_form import MAX_BATCH, MAX_SIZE
 
 ONNX_PREFIX = "onnx:"
@@ -41,7 +42,9 @@ BUILDERS: dict[str, Builder] = {
 
 
 def load_workload(name_or_path: str, *, batch: int | None = None, params: Mapping[str, int] | None = None) -> Graph:
-    """Return a workload by name (``resnet50``, ``onnx:vgg19``) or by path (``.onnx``, or ``.csv`` for an op table).
+    """Return a workload by name (``resnet50``, ``onnx:vgg19``) or by path (``.onnx``, or ``.csv``).
+
+    A CSV file is an op table or, where its header begins with ``Layer``, a SCALE-Sim topology.
 
     ``batch`` is the items in one step, by default the workload's own; ``params`` are its other free sizes.
     """
@@ -110,13 +113,25 @@ def _from_path(text: str, batch: int | None, params: Mapping[str, int]) -> Graph
     if suffix == ".onnx":
         return _from_onnx(path, batch, params)
     if suffix == ".csv":
-        return read_table(path, batch=batch, params=params)
+        return _from_csv(path, batch, params)
     if text and is_there(path):
         raise WorkloadError(f"{text}: want a file that ends in .onnx or .csv, or the name of a workload; {LIST}")
     names = [*BUILDERS, *_tables(), *(ONNX_PREFIX + name for name in _onnx_models())]
     short = {name.removeprefix(LIGHT): ONNX_PREFIX + name.removeprefix(LIGHT) for name in _onnx_models()}
     hint = _suggestion(text, {**short, **{name: name for name in names}})
     raise WorkloadError(f"{text}: no workload has this name, and there is no such file{hint}; {LIST}")
+
+
+def _from_csv(path: Path, batch: int | None, params: Mapping[str, int]) -> Graph:
+    """Read an op table, or a SCALE-Sim topology, whose header tells it apart."""
+    text = table_text(path)
+    if not is_topology(text):
+        return parse_table(text, file=str(path), batch=batch, params=params)
+    if params:
+        raise WorkloadError(
+            *(f"{path}: --param {name}={value}: a SCALE-Sim topology takes none" for name, value in params.items())
+        )
+    return parse_topology(text, file=str(path)).graph(1 if batch is None else batch)
 
 
 def _suggestion(word: str, known: Mapping[str, str]) -> str:
