@@ -42,6 +42,7 @@ class Options:
     host: bool = False
     """Inputs come from the host and outputs go there."""
     energy_table: str | None = None
+    fidelity: Literal["tile", "cycle"] = "tile"
     seed: int = 0
 
 
@@ -86,7 +87,7 @@ def simulate(
         ),
         device={"name": chosen.name, "sha256": device_sha256(chosen), "overrides": dict(overrides or {})},
         workload={"name": whole.name, "sha256": _graph_sha256(whole), "params": dict(whole.params)},
-        fidelity="tile",
+        fidelity=options.fidelity,
         seed=options.seed,
         start=options.start,
         parallel=options.parallel,
@@ -169,7 +170,7 @@ def _site(device: Device, table: EnergyTable, cores: int, lanes: int, graph: Gra
         raise MappingError(f"start cold: {device.name} has no host to load weights from; want --start warm")
     if options.host and device.host is None:
         raise MappingError(f"host: {device.name} has no host link; want a run without --host")
-    machine = Machine(device, table, cores, budget)
+    machine = Machine(device, table, cores, budget, count_cycles=options.fidelity == "cycle", seed=options.seed)
     on_host = frozenset(t.name for t in graph.inputs) if options.host else frozenset()
     to_host = frozenset(t.name for t in graph.outputs) if options.host else frozenset()
     return Site(machine, host, on_host=on_host, to_host=to_host)

@@ -60,14 +60,20 @@ def run_options(command: Command) -> Command:
             ),
             click.option("--host", is_flag=True, help="Add the transfers of inputs and outputs over the host link."),
             click.option("--energy-table", metavar="NODE|FILE", help="Price actions with another energy table."),
-            click.option("--fidelity", type=click.Choice(["tile"]), default="tile", show_default=True),
+            click.option(
+                "--fidelity",
+                type=click.Choice(["tile", "cycle"]),
+                default="tile",
+                show_default=True,
+                help="cycle: play products on the functional array, cell by cell (small ones).",
+            ),
             click.option(
                 "--seed",
                 type=click.IntRange(0),
                 metavar="N",
                 default=0,
                 show_default=True,
-                help="Kept in the result; nothing is random yet.",
+                help="Of the numbers that --fidelity cycle multiplies.",
             ),
         )
     ):

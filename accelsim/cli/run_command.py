@@ -86,6 +86,7 @@ def points(device: str, workload: str, how: dict[str, Any]) -> list[Point]:
             start=how["start"],
             host=how["host"],
             energy_table=how["energy_table"],
+            fidelity=how["fidelity"],
             seed=how["seed"],
         ),
     )

@@ -25,6 +25,10 @@ class Machine:
     energy: EnergyTable
     cores: int
     power_w: float | None
+    count_cycles: bool = False
+    """Play products on the functional array instead of using its closed form (``--fidelity cycle``)."""
+    seed: int = 0
+    """Of the numbers that are played."""
     prefix: str = ""
     """In front of its channels' names, where several machines run side by side."""
 

@@ -18,6 +18,7 @@ from accelsim.base.errors import MappingError
 from accelsim.base.units import PS_PER_S, ceil_div
 from accelsim.hardware.device import Role, SystolicArray, TensorCores, VectorUnit
 from accelsim.kernels.pipeline import pipeline_time
+from accelsim.mapping.counted import counted
 from accelsim.mapping.machine import Machine
 from accelsim.mapping.models import Array, Gemm, MatrixModel, gemm_of, matrix_model, on_chip_seconds
 from accelsim.mapping.power import Clocked, clocked
@@ -435,6 +436,8 @@ def map_matrix(op: Matmul | Conv2d, machine: Machine, placement: Placement) -> T
     """
     unit = matrix_unit(machine, op.dtype)
     model = matrix_model(unit, gemm_of(op), op.dtype, machine.device, machine.cores)
+    if machine.count_cycles:
+        model = counted(model, op.name, machine.seed)
     search = _Search(op, machine, placement, model, unit)
     tiling, outcome = search.best()
     channel_bytes = search.channel_bytes(tiling)
