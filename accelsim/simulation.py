@@ -17,13 +17,16 @@ from accelsim.base.errors import MappingError, WorkloadError, nearest
 from accelsim.base.units import PS_PER_S
 from accelsim.engine import run
 from accelsim.hardware.device import Device
-from accelsim.hardware.energy import EnergyTable, energy_table_of, load_energy_table
+from accelsim.hardware.energy import energy_table_of, load_energy_table
 from accelsim.hardware.loader import device_sha256, load_device
 from accelsim.mapping import Machine
 from accelsim.schedule import Lane, Site, plan_lane, program, runs_on, shares, stages
 from accelsim.workload.graph import Graph
 from accelsim.workload.library import load_workload
-from accelsim.workload.transforms import fold_batch_norm, fuse_epilogues, set_precision
+from accelsim.workload.transforms import fold_batch_norm, fuse_epilogues, set_precision, sparsify
+
+MOST_SPARSE = 1024
+"""Longest run of weights that a sparsity pattern speaks of."""
 
 Parallel = Literal["data", "pipeline"]
 Workload = str | os.PathLike[str] | Graph | Callable[[int], Graph]
@@ -41,6 +44,8 @@ class Options:
     start: Literal["warm", "cold"] = "warm"
     host: bool = False
     """Inputs come from the host and outputs go there."""
+    sparsity: str | None = None
+    """``2:4``: of every four weights along a reduction two are kept."""
     energy_table: str | None = None
     fidelity: Literal["tile", "cycle"] = "tile"
     seed: int = 0
@@ -64,11 +69,18 @@ def simulate(
     options = options or Options(**kwargs)
     chosen = device if isinstance(device, Device) else load_device(device, overrides or {})
     dtype, warnings = precision_for(chosen, options.precision)
-    build = _builder(workload, params or {})
+    build = _builder(workload, params or {}, options.sparsity)
     whole = build(options.batch)
     cores, lane_count = _cores(chosen, options, whole.batch)
-    table = load_energy_table(options.energy_table) if options.energy_table else energy_table_of(chosen)
-    site = _site(chosen, table, cores, lane_count, whole, options)
+    if options.steps is not None and options.steps < 1:
+        raise MappingError(f"steps: got {options.steps}; want at least 1")
+    site = _site(chosen, cores, lane_count, whole, options)
+    table = site.machine.energy
+    if options.energy_table is not None:
+        table = load_energy_table(options.energy_table)
+        warnings.append(
+            f"fixed clock: energy is priced with {table.name}, clocks are those of {site.machine.energy.name}"
+        )
 
     lanes = _lanes(site, whole, build, dtype, options, lane_count)
     pipeline = options.parallel == "pipeline"
@@ -77,6 +89,7 @@ def simulate(
     return summarize(
         Run(
             machine=site.machine,
+            table=table,
             host=site.host,
             graph=set_precision(whole, dtype),
             lanes=lanes,
@@ -111,7 +124,18 @@ def precision_for(device: Device, asked: str | None) -> tuple[str, list[str]]:
     raise MappingError(f"{device.name} does not multiply in {dtype}; want one of {', '.join(device.dtypes)}")
 
 
-def _builder(workload: Workload, params: Mapping[str, int]) -> Callable[[int | None], Graph]:
+def _builder(workload: Workload, params: Mapping[str, int], sparsity: str | None) -> Callable[[int | None], Graph]:
+    """A function from a batch size to the workload, its weights thinned out where that is asked for."""
+    dense = _dense_builder(workload, params)
+    if sparsity is None:
+        return dense
+    kept, _, of = sparsity.partition(":")
+    if not (kept.isdecimal() and of.isdecimal() and 1 <= int(kept) <= int(of) <= MOST_SPARSE):
+        raise WorkloadError(f"sparsity {sparsity!r}: want N:M with 1 <= N <= M <= {MOST_SPARSE}, as 2:4")
+    return lambda batch: sparsify(dense(batch), int(kept), int(of))
+
+
+def _dense_builder(workload: Workload, params: Mapping[str, int]) -> Callable[[int | None], Graph]:
     if isinstance(workload, Graph):
         graph = workload
 
@@ -151,7 +175,7 @@ def _cores(device: Device, options: Options, batch: int) -> tuple[int, int]:
     return 1, lanes
 
 
-def _site(device: Device, table: EnergyTable, cores: int, lanes: int, graph: Graph, options: Options) -> Site:
+def _site(device: Device, cores: int, lanes: int, graph: Graph, options: Options) -> Site:
     """What the lanes are planned for: the device with its share of power, and its host."""
     power, host = device.power, None
     budget = None
@@ -170,7 +194,9 @@ def _site(device: Device, table: EnergyTable, cores: int, lanes: int, graph: Gra
         raise MappingError(f"start cold: {device.name} has no host to load weights from; want --start warm")
     if options.host and device.host is None:
         raise MappingError(f"host: {device.name} has no host link; want a run without --host")
-    machine = Machine(device, table, cores, budget, count_cycles=options.fidelity == "cycle", seed=options.seed)
+    machine = Machine(
+        device, energy_table_of(device), cores, budget, count_cycles=options.fidelity == "cycle", seed=options.seed
+    )
     on_host = frozenset(t.name for t in graph.inputs) if options.host else frozenset()
     to_host = frozenset(t.name for t in graph.outputs) if options.host else frozenset()
     return Site(machine, host, on_host=on_host, to_host=to_host)
@@ -225,7 +251,8 @@ def _warnings(site: Site, lanes: Sequence[Lane]) -> Iterator[str]:
     if fallen and site.host is not None:
         kinds = Counter(" ".join([op.kind, *sorted(op.functions)]) for op in fallen)
         listed = ", ".join(f"{n} x {what}" for what, n in kinds.items())
-        yield f"{len(fallen)} ops run on the host ({site.host.device.name}), for {device.name} lacks them: {listed}"
+        run = "op runs" if len(fallen) == 1 else "ops run"
+        yield f"{len(fallen)} {run} on the host ({site.host.device.name}): {device.name} does not have {listed}"
     yield from _overflow(site, lanes[0])
 
 

@@ -12,7 +12,8 @@ Operand = str
 class Count:
     """How often an action was done; energy is this times the energy per action.
 
-    Actions: ``mac.int8``, ``add.fp32``, ``mul.fp32``, ``special.fp32`` (times); ``register`` (bits moved);
+    Actions: ``mac.int8``, ``add.fp32``, ``mul.fp32``, ``special.fp32`` (times); ``register`` and ``array``
+    (bits moved through registers, and between PEs);
     ``dram.read``, ``unified_buffer.write`` (bytes of that memory); ``pcie.transfer`` (bytes over that link).
     """
 

@@ -78,6 +78,23 @@ def test_a_pipeline_keeps_weights_that_fit_and_raises_throughput():
     assert piped.latency_s >= 1 / piped.throughput_items_per_s  # stages in a row take longer than the slowest of them
 
 
+@pytest.mark.parametrize(("batch", "cores"), [(1, 2), (8, 2), (8, 4)])
+def test_a_stage_waits_for_what_the_stage_before_makes(batch, cores):
+    """Latency is the chain of the stages, not the slowest of them."""
+    result = simulate("aws_inferentia1", "resnet50", batch=batch, cores=cores, parallel="pipeline")
+    first = {}
+    last = {}
+    for op in result.ops:
+        if op.core.startswith("core"):
+            first[op.core] = min(first.get(op.core, op.start_s), op.start_s)
+            last[op.core] = max(last.get(op.core, 0.0), op.end_s)
+    for i in range(cores - 1):
+        assert first[f"core{i + 1}"] >= last[f"core{i}"]
+    busy = sum(last[core] - first[core] for core in first)
+    assert result.latency_s >= busy
+    assert 1 / result.throughput_items_per_s < result.latency_s / batch
+
+
 def test_cold_start_adds_the_weights_over_the_host_link():
     """143.7 MB in INT8 over 12.5 GB/s."""
     warm = simulate("tpu_v1", "onnx:vgg19")

@@ -33,6 +33,7 @@ class OpResult:
     clock_hz: float
     bound: str
     dram_read_bytes: int
+    """Of the device's DRAM; 0 for what the host does."""
     dram_write_bytes: int
     energy_j: float
 

@@ -23,6 +23,8 @@ class Run:
     """What ran, on what, and what happened."""
 
     machine: Machine
+    table: EnergyTable
+    """What its actions are priced with."""
     host: Machine | None
     graph: Graph
     """The whole step's workload, in the format that it ran in, before anything was fused."""
@@ -36,11 +38,6 @@ class Run:
     def device(self) -> Device:
         """The device, its host apart."""
         return self.machine.device
-
-    @property
-    def table(self) -> EnergyTable:
-        """What its actions cost."""
-        return self.machine.energy
 
     @property
     def hosts(self) -> dict[str, tuple[Device, EnergyTable]]:
@@ -105,7 +102,9 @@ def summarize(run: Run, **said: Any) -> Result:
 
 def times(trace: Trace, batch: int, steps: int) -> tuple[float, float]:
     """Latency of the first step [s], and items a second in the steady state, over the later half of the steps."""
-    ends = [max(span.end_ps for span in trace.spans if span.step == step) for step in range(steps)]
+    ends = [0] * steps
+    for span in trace.spans:
+        ends[span.step] = max(ends[span.step], span.end_ps)
     latency_s = s_from_ps(ends[0])
     if steps == 1:
         return latency_s, batch / latency_s
@@ -127,7 +126,7 @@ def _mean_clock_hz(spans: Sequence[Span]) -> float:
 def _op(span: Span, run: Run) -> OpResult:
     hosted = span.device in run.hosts
     device, table = run.hosts.get(span.device, (run.device, run.table))
-    dram = device.dram.name if device.dram else ""
+    dram = device.dram.name if device.dram and not hosted else ""
     moved = {what: sum(c.amount for c in span.counts if c.action == f"{dram}.{what}") for what in ("read", "write")}
     cycles = round(span.duration_ps * span.clock_hz / PS_PER_S)
     return OpResult(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from accelsim.base.errors import InputError
+from accelsim.cli.options import folder
 
 if TYPE_CHECKING:
     from accelsim.study.sweep import Point
@@ -40,7 +39,8 @@ def command(output: str) -> None:
 
 def make_demo(sweep: Sequence[Point], output: str) -> None:
     """Run ``sweep``, write its files to the folder ``output`` and say what is in them. Raises InputError."""
-    folder = usable_folder(output)
+    target = folder(output)
+    assert target is not None
     from accelsim.cli.run_command import run_all
     from accelsim.hardware.loader import load_device
     from accelsim.report import text
@@ -50,21 +50,9 @@ def make_demo(sweep: Sequence[Point], output: str) -> None:
 
     devices = [load_device(name) for name in dict.fromkeys(point.device for point in sweep)]
     files = demo.demo_files(results, devices, COMMAND)
-    write_all(files, folder)
+    write_all(files, target)
     text.show(text.Fitted(demo.summary_sheet(results)))
-    click.echo(_guide(folder, demo.lessons(results)))
-
-
-def usable_folder(output: str) -> Path:
-    """Return the folder as a path. Raises InputError for a file, and for a place where no folder can be made."""
-    folder = Path(output)
-    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
-    if not there.is_dir():
-        where = output if there == folder.absolute() else f"{output}: {there}"
-        raise InputError(f"{where}: is a file; want a folder")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise InputError(f"{output}: no right to write into {there}; want another folder (-o DIR)")
-    return folder
+    click.echo(_guide(target, demo.lessons(results)))
 
 
 def write_all(files: Mapping[str, bytes], folder: Path) -> None:

@@ -59,6 +59,9 @@ def run_options(command: Command) -> Command:
                 help="Weights in device memory at first, or all loaded from the host.",
             ),
             click.option("--host", is_flag=True, help="Add the transfers of inputs and outputs over the host link."),
+            click.option(
+                "--sparsity", metavar="N:M", help="Keep N of every M weights, as 2:4, where the device skips zeros."
+            ),
             click.option("--energy-table", metavar="NODE|FILE", help="Price actions with another energy table."),
             click.option(
                 "--fidelity",

@@ -85,6 +85,7 @@ def points(device: str, workload: str, how: dict[str, Any]) -> list[Point]:
             steps=how["steps"],
             start=how["start"],
             host=how["host"],
+            sparsity=how["sparsity"],
             energy_table=how["energy_table"],
             fidelity=how["fidelity"],
             seed=how["seed"],

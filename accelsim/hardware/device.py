@@ -64,7 +64,7 @@ Function = Literal[
     "silu", "gelu",
 ]  # fmt: skip
 """Elementwise functions; a test holds them equal to the workload's."""
-RESERVED_NAMES = frozenset({"mac", "add", "mul", "special", "register"})
+RESERVED_NAMES = frozenset({"mac", "add", "mul", "special", "register", "array"})
 """What memories and links may not be called: actions in a trace begin with these."""
 
 
@@ -75,6 +75,9 @@ class Part(BaseModel):
 
     source: Text
     """Where the numbers come from; ``ASSUMED: ...`` where nothing is published."""
+
+
+Sparsity = Annotated[str, Field(pattern=r"^[1-9][0-9]*:[1-9][0-9]*$")]
 
 
 class SystolicArray(Part):
@@ -97,6 +100,8 @@ class SystolicArray(Part):
     """Groups of a convolution that are small against it stand side by side on its diagonal; false: they take turns."""
     whole_tiles: bool = False
     """Weights lie in memory as whole tiles of ``rows x cols``, padded where a matrix does not fill them."""
+    sparsity: tuple[Sparsity, ...] = ()
+    """Patterns of weights whose zeros it skips, as ``2:4``: two of four are kept."""
     energy_pj_per_mac: dict[DTypeName, Positive] = {}
     """Overrides the energy table's multiply + add, where a source gives it."""
     register_pj_per_bit: NonNegative | None = None
@@ -116,6 +121,8 @@ class TensorCores(Part):
     """Dense multiply-accumulates of one core in a cycle."""
     tiles: Tiles
     """Thread-block tiles (m, n, k) that its library has."""
+    sparsity: tuple[Sparsity, ...] = ()
+    """Patterns of weights whose zeros it skips, as ``2:4``: two of four are kept."""
     energy_pj_per_mac: dict[DTypeName, Positive] = {}
     register_pj_per_bit: NonNegative | None = None
 
@@ -124,7 +131,47 @@ class TensorCores(Part):
         return self.macs_per_cycle_per_core.get(dtype, 0.0)
 
 
-MatrixUnit = Annotated[SystolicArray | TensorCores, Field(discriminator="kind")]
+class RowStationary(Part):
+    """A grid of processing elements (PEs) with registers, each convolving rows (Chen et al., JSSC 2017).
+
+    It is fed by the outermost on-chip memories that hold activations and weights. The first has a port of its bandwidth
+    for images and one for sums that come, and one of its write bandwidth for sums that go.
+    """
+
+    kind: Literal["row_stationary"]
+    rows: Count
+    cols: Count
+    freq_hz: Positive
+    macs_per_cycle_per_cell: Rates
+    ifmap_words: Count
+    """Image words in a PE's registers."""
+    filter_words: Count
+    psum_words: Count
+    """Sums in a PE's registers: filters that it takes at a time."""
+    psum_bits: Count = 16
+    """Width of a sum."""
+    row_words: Count = MAX_DIMENSION
+    """Longest row of outputs of a pass; longer rows are cut into equal parts."""
+    pass_setup_cycles: NonNegative = 0.0
+    """Of every processing pass, beside its work: configuration, first words in, last sums out."""
+    run_length_coded: Flag = False
+    """Activations cross the chip's edge in run-length code, where that is shorter."""
+    gates_zeros: Flag = False
+    """A zero in the image keeps multiplier, filter and sums still."""
+    prefers: Literal["latency", "dram"] = "latency"
+    """What its mapper looks for first: least time, or least traffic beyond the chip at good use of the PEs."""
+    energy_pj_per_mac: dict[DTypeName, Positive] = {}
+    register_pj_per_bit: NonNegative | None = None
+    """Reading or writing one bit of a PE's registers."""
+    array_pj_per_bit: NonNegative = 0.0
+    """Moving one bit between a buffer and a PE, or between two PEs."""
+
+    def macs_per_cycle(self, dtype: str) -> float:
+        """Peak rate of one core; 0 for a format that it lacks."""
+        return self.rows * self.cols * self.macs_per_cycle_per_cell.get(dtype, 0.0)
+
+
+MatrixUnit = Annotated[SystolicArray | TensorCores | RowStationary, Field(discriminator="kind")]
 
 
 class VectorUnit(Part):
@@ -305,6 +352,8 @@ class Device(Part):
                 f"default_dtype: no unit of core computes {self.default_dtype!r}; "
                 f"want one of {', '.join(self.dtypes) or 'none'}"
             )
+        if self.core.gang and isinstance(self.core.matrix, SystolicArray) and self.core.count > 1:
+            problems.append("core.gang: one op is not spread over the arrays of several cores; want false")
         for lacking, instead in self.autocast.items():
             if not self.computes(instead):
                 problems.append(f"autocast.{lacking}: no unit of core computes {instead!r}")
@@ -335,7 +384,7 @@ class Device(Part):
     def dtypes(self) -> tuple[str, ...]:
         """Formats that a unit multiplies in, widest first."""
         names = {*self.core.vector.macs_per_cycle_per_core}
-        if isinstance(self.core.matrix, SystolicArray):
+        if isinstance(self.core.matrix, SystolicArray | RowStationary):
             names |= {*self.core.matrix.macs_per_cycle_per_cell}
         elif isinstance(self.core.matrix, TensorCores):
             names |= {*self.core.matrix.macs_per_cycle_per_core}

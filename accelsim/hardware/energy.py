@@ -26,6 +26,7 @@ from accelsim.hardware.device import (
     NonNegative,
     Part,
     Positive,
+    RowStationary,
     SystolicArray,
     Text,
 )
@@ -152,6 +153,9 @@ class EnergyTable(Part):
             return self.mac_pj(device, tail)
         if kind == "mac":
             return {"add": self.add, "mul": self.mul, "special": self.special}[head][tail].pj
+        if head == "array":
+            unit = device.core.matrix
+            return unit.array_pj_per_bit if isinstance(unit, RowStationary) else 0.0
         if kind == "register":
             return self.register_pj_per_bit(device)
         if kind == "link" and device.host:
@@ -164,7 +168,7 @@ def component(action: str, device: Device) -> str:
     head, _, tail = action.partition(".")
     if head in {"mac", "add", "mul", "special"} and tail in DTYPES:
         return "mac"
-    if action == "register":
+    if action in {"register", "array"}:
         return "register"
     if device.host and action == f"{device.host.link.name}.transfer":
         return "link"

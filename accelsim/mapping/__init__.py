@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from functools import singledispatch
 
+from accelsim.hardware.device import RowStationary
 from accelsim.mapping.machine import Machine
-from accelsim.mapping.matrix import map_matrix
+from accelsim.mapping.matrix import map_matrix, matrix_unit
+from accelsim.mapping.row_stationary import map_row_stationary
 from accelsim.mapping.task import Placement, Task
 from accelsim.mapping.vector import map_vector
 from accelsim.workload.ops import Conv2d, Matmul, Op
@@ -19,11 +21,19 @@ def map_op(op: Op, machine: Machine, placement: Placement) -> Task:
     return map_vector(op, machine, placement)
 
 
-@map_op.register
-def _(op: Matmul, machine: Machine, placement: Placement) -> Task:
+@map_op.register(Matmul)
+@map_op.register(Conv2d)
+def _(op: Matmul | Conv2d, machine: Machine, placement: Placement) -> Task:
+    return map_product(matrix_unit(machine, op.dtype), op, machine, placement)
+
+
+@singledispatch
+def map_product(unit: object, op: Matmul | Conv2d, machine: Machine, placement: Placement) -> Task:
+    """Map a product to ``unit`` by a search over tiles of its ``matrix_model``.
+
+    Units that do not work in tiles of m, k and n, for they know a convolution's rows, register here.
+    """
     return map_matrix(op, machine, placement)
 
 
-@map_op.register
-def _(op: Conv2d, machine: Machine, placement: Placement) -> Task:
-    return map_matrix(op, machine, placement)
+map_product.register(RowStationary, map_row_stationary)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from accelsim.base.errors import MappingError
 from accelsim.base.units import PS_PER_S, ceil_div
-from accelsim.hardware.device import Role, SystolicArray, TensorCores, VectorUnit
+from accelsim.hardware.device import Role, RowStationary, SystolicArray, TensorCores, VectorUnit
 from accelsim.kernels.pipeline import pipeline_time
 from accelsim.mapping.counted import counted
 from accelsim.mapping.machine import Machine
@@ -74,7 +74,7 @@ def tile_sizes(extent: int, quantum: int) -> list[int]:
     return [*sizes, extent]
 
 
-def matrix_unit(machine: Machine, dtype: str) -> SystolicArray | TensorCores | VectorUnit:
+def matrix_unit(machine: Machine, dtype: str) -> SystolicArray | TensorCores | RowStationary | VectorUnit:
     """The unit that multiplies this format: the matrix unit, else SIMD lanes."""
     core = machine.device.core
     if core.matrix is not None and core.matrix.macs_per_cycle(dtype) > 0:
@@ -94,7 +94,7 @@ class _Search:
     machine: Machine
     placement: Placement
     model: MatrixModel
-    unit: SystolicArray | TensorCores | VectorUnit
+    unit: SystolicArray | TensorCores | RowStationary | VectorUnit
 
     @property
     def gemm(self) -> Gemm:
@@ -389,7 +389,7 @@ class _Search:
     @cached_property
     def fixed_counts(self) -> tuple[Count, ...]:
         """Actions that no tiling changes: arithmetic, registers and on-chip traffic."""
-        macs, dtype = self.op.macs, self.op.dtype
+        macs, dtype = executed_macs(self.op), self.op.dtype
         counts = [Count(f"mac.{dtype}", "-", macs), *elementary_counts(self.op, dtype)]
         counts += [
             Count("register", operand, round(bits * macs)) for operand, bits in self.model.register_bits_per_mac()
@@ -429,12 +429,30 @@ def _whole_ps(duration: float) -> int:
     return math.ceil(duration * (1 - ROUNDING))
 
 
+def _check_sparsity(op: Matmul | Conv2d, unit: object, machine: Machine) -> None:
+    """Refuse sparse weights on a unit that does not skip their zeros."""
+    kept, of = op.inputs[1].sparsity
+    patterns: tuple[str, ...] = getattr(unit, "sparsity", ())
+    if kept != of and f"{kept}:{of}" not in patterns:
+        raise MappingError(
+            f"op {op.name}: {machine.device.name} does not skip the zeros of {kept}:{of} weights; "
+            f"want {' or '.join(patterns) if patterns else 'dense ones'}"
+        )
+
+
+def executed_macs(op: Matmul | Conv2d) -> int:
+    """Multiply-accumulates that are done: those with kept weights."""
+    kept, of = op.inputs[1].sparsity
+    return ceil_div(op.macs * kept, of)
+
+
 def map_matrix(op: Matmul | Conv2d, machine: Machine, placement: Placement) -> Task:
     """Map a product to the unit that multiplies its format: tiles, time, traffic and counts.
 
     Raises MappingError where no unit multiplies the format or no tiling fits.
     """
     unit = matrix_unit(machine, op.dtype)
+    _check_sparsity(op, unit, machine)
     model = matrix_model(unit, gemm_of(op), op.dtype, machine.device, machine.cores)
     if machine.count_cycles:
         model = counted(model, op.name, machine.seed)
@@ -463,7 +481,7 @@ def map_matrix(op: Matmul | Conv2d, machine: Machine, placement: Placement) -> T
         prefetch_channel=search.b.channel if search.prefetchable else None,
         prefetch_bytes=int(search.b.size * search.gemm.repeats) if search.prefetchable else 0,
         channel_bytes=tuple(channel_bytes.items()),
-        macs=op.macs,
+        macs=executed_macs(op),
         compute_cycles=math.ceil(cycles),
         clock_hz=unit.freq_hz * outcome.fraction,
         energy_scale=outcome.energy_scale,

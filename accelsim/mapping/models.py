@@ -58,6 +58,8 @@ class Gemm:
     c_bytes: float
     element_bits: int
     accumulator_bits: int
+    kept: tuple[int, int] = (1, 1)
+    """(N, M): of every M elements along k, N of B are kept and multiplied with; ``k`` counts all."""
     items: int = 1
     """Parts of m that have nothing to do with each other: rows of a matrix, images of a convolution."""
     taps: int = 1
@@ -73,8 +75,13 @@ class Gemm:
 
     @property
     def macs(self) -> int:
-        """Of all repeats."""
+        """Of all repeats, zeros included."""
         return self.repeats * self.m * self.k * self.n
+
+    @property
+    def kept_k(self) -> int:
+        """Elements along k that are multiplied with."""
+        return ceil_div(self.k * self.kept[0], self.kept[1])
 
 
 def gemm_of(op: Matmul | Conv2d) -> Gemm:
@@ -91,6 +98,7 @@ def gemm_of(op: Matmul | Conv2d) -> Gemm:
         c_bytes=op.outputs[0].bytes / product.batch,
         element_bits=element.bits,
         accumulator_bits=bits(element.accumulator),
+        kept=op.inputs[1].sparsity,
         items=op.batch if isinstance(op, Conv2d) else op.m,
         taps=op.kh * op.kw if isinstance(op, Conv2d) else 1,
     )
@@ -258,6 +266,9 @@ class SystolicModel:
 @matrix_model.register
 def _(unit: SystolicArray, gemm: Gemm, dtype: str, device: Device, cores: int) -> MatrixModel:
     """Products that are small against the array stand side by side on its diagonal (as grouped convolutions do)."""
+    if gemm.kept[0] != gemm.kept[1]:
+        # Kept weights stand in the cells close together, each with its choice of the activations that pass.
+        gemm = replace(gemm, k=gemm.kept_k, a_bytes=gemm.a_bytes, kept=(1, 1))
     if not unit.packs_taps and unit.dataflow == "ws":
         deep = ceil_div(gemm.k, gemm.taps)
         gemm = replace(gemm, k=gemm.taps * ceil_div(deep, unit.rows) * unit.rows)
@@ -451,7 +462,7 @@ def _(unit: TensorCores, gemm: Gemm, dtype: str, device: Device, cores: int) -> 
     memories = _operand_memories(device)
     feeds = tuple((m, -1 if i == 0 and len(memories) > 1 else 0) for i, m in enumerate(memories))
     efficiency = device.calibration.compute_efficiency if device.calibration else 1.0
-    rate = unit.macs_per_cycle(dtype) * efficiency
+    rate = unit.macs_per_cycle(dtype) * efficiency * gemm.kept[1] / gemm.kept[0]
     width, sums = gemm.element_bits, gemm.accumulator_bits
     register_bits = (("input", width / 8), ("weight", width / 16), ("output", 2 * sums / 16))
     candidates = _blockings(gemm, unit.tiles, rate, cores, (8, 8), feeds)

@@ -59,6 +59,8 @@ class Site:
     outside: frozenset[str] = frozenset()
     on_host: frozenset[str] = frozenset()
     to_host: frozenset[str] = frozenset()
+    elsewhere: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Tensors that other lanes make: the item that makes each, and where (``device`` or ``host``)."""
     _memo: dict[object, Task] = field(default_factory=dict, compare=False, repr=False)
     _signatures: dict[int, tuple[Op, tuple[object, ...]]] = field(default_factory=dict, compare=False, repr=False)
 
@@ -164,7 +166,8 @@ class _Placer:
         link = machine.prefix + machine.device.host.link.name if machine.device.host else None
         self.lives_on_host = machine.backing("activation") == link and link is not None
         for tensor in graph.inputs:
-            self._put(tensor, HOST if tensor.name in site.on_host else DEVICE, None)
+            item, place = site.elsewhere.get(tensor.name, (None, HOST if tensor.name in site.on_host else DEVICE))
+            self._put(tensor, place, item)
 
     def _put(self, tensor: Tensor, place: str, item: str | None) -> None:
         self.made[tensor.name, place] = item
@@ -336,7 +339,7 @@ def plan_lane(graph: Graph, site: Site, *, lanes: int = 1) -> Lane:
     on_device = [runs_on(op, site.machine.device) for op in graph.ops]
     queue: list[tuple[float, int, int, Plan, Lane | None]] = [
         (_rough_ps(graph, site, plan, on_device), number, 0, plan, None)
-        for number, plan in enumerate(_plans_of(graph, site))
+        for number, plan in enumerate(sorted(_plans_of(graph, site), key=_on_chip, reverse=True))
     ]
     heapify(queue)
     refusal: MappingError | None = None
@@ -356,6 +359,11 @@ def plan_lane(graph: Graph, site: Site, *, lanes: int = 1) -> Lane:
             refusal = refusal or error
     assert refusal is not None
     raise refusal
+
+
+def _on_chip(plan: Plan) -> tuple[int, int]:
+    """Of plans that are equally fast, the one that keeps most on chip comes first."""
+    return len(plan.resident), plan.kept_bytes
 
 
 def _rough_ps(graph: Graph, site: Site, plan: Plan, on_device: Sequence[bool]) -> float:

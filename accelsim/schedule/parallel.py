@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from accelsim.schedule.lane import Lane, Site, plan_lane
+from accelsim.schedule.lane import DEVICE, HOST, Lane, Site, plan_lane, runs_on
 from accelsim.workload.graph import Graph
+from accelsim.workload.ops import Op
 
 
 def shares(batch: int, replicas: int) -> list[int]:
@@ -76,7 +77,9 @@ def stages(graph: Graph, site: Site, count: int) -> list[Lane]:
     best: tuple[int, list[Lane]] | None = None
     for _ in range(3):
         ends = partition(times, count)
-        crossing = replace(site, outside=site.outside | _crossing(graph, ends))
+        outside = _crossing(graph, ends)
+        elsewhere = {name: _maker(graph.producer[name], site) for name in outside}
+        crossing = replace(site, outside=site.outside | outside, elsewhere=elsewhere)
         starts = [0, *ends[:-1]]
         lanes = [
             plan_lane(_subgraph(graph, start, end), crossing, lanes=count)
@@ -88,6 +91,11 @@ def stages(graph: Graph, site: Site, count: int) -> list[Lane]:
         times = _times(graph, lanes)
     assert best is not None
     return best[1]
+
+
+def _maker(op: Op, site: Site) -> tuple[str, str]:
+    """The item that makes an op's results, and where."""
+    return op.name, DEVICE if runs_on(op, site.machine.device) else HOST
 
 
 def _times(graph: Graph, lanes: Sequence[Lane]) -> list[int]:

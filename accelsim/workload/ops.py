@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, Self
 
 from accelsim.base.dtypes import size_bytes
 from accelsim.base.errors import WorkloadError
+from accelsim.base.units import BITS_PER_BYTE, ceil_div
 
 Role = Literal["weight", "activation"]
 
@@ -20,8 +21,17 @@ class Tensor:
     shape: tuple[int, ...]
     dtype: str = "fp32"
     role: Role = "activation"
+    sparsity: tuple[int, int] = (1, 1)
+    """(N, M): of every M elements along the reduction N are kept, with their places beside them."""
+    zeros: float = 0.0
+    """Share of its numbers that are zero, where that is known."""
 
     def __post_init__(self) -> None:
+        kept, of = self.sparsity
+        if not 1 <= kept <= of:
+            raise WorkloadError(f"tensor {self.name}: want sparsity N:M with 1 <= N <= M, got {kept}:{of}")
+        if not 0 <= self.zeros <= 1:
+            raise WorkloadError(f"tensor {self.name}: want a share of zeros from 0 to 1, got {self.zeros:g}")
         if any(dim < 1 for dim in self.shape):
             raise WorkloadError(f"tensor {self.name}: want every dimension >= 1, got shape {self.shape}")
 
@@ -32,8 +42,12 @@ class Tensor:
 
     @property
     def bytes(self) -> int:
-        """Memory that it occupies [bytes]."""
-        return size_bytes(self.elements, self.dtype)
+        """Memory that it occupies [bytes]; of a sparse one the kept elements and ``log2 M`` bits for the place of each."""
+        if self.sparsity[0] == self.sparsity[1]:
+            return size_bytes(self.elements, self.dtype)
+        kept, of = self.sparsity
+        elements = ceil_div(self.elements * kept, of)
+        return size_bytes(elements, self.dtype) + ceil_div(elements * (of - 1).bit_length(), BITS_PER_BYTE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@
 One row is one op, in an order in which they can run; the header names the columns, in any order. Sizes are whole
 numbers or products with symbols: ``196B``, ``12*seq_len``, ``B``; ``B`` is the batch. Tensors are separated by ``;``.
 The first mention of a tensor says its shape (and number format, if it is not the table's: ``ids[B 128]:int64``), later
-ones need not; ``@`` marks a weight. What is left out is filled in: ``inputs`` with the output of the row before, the
+ones need not; ``@`` marks a weight, and ``x[B 512]~0.6`` one whose elements are known to be zero by that share. What is left out is filled in: ``inputs`` with the output of the row before, the
 weights of a matmul or convolution with ``@NAME.weight``, ``outputs`` with a tensor named as the op, where its shape
 follows; the rows and columns of softmax and norm and the image of a convolution with the shape of its input.
 
@@ -37,7 +37,7 @@ from accelsim.base.dtypes import DTYPES
 from accelsim.base.errors import WorkloadError, nearest
 from accelsim.workload.files import content
 from accelsim.workload.graph import Graph
-from accelsim.workload.ops import FUNCTIONS, Op, Tensor
+from accelsim.workload.ops import FUNCTIONS, Op, Role, Tensor
 from accelsim.workload.table_form import (
     BATCH,
     COLUMNS,
@@ -290,7 +290,9 @@ def _whole(text: str, most: int) -> int:
 
 # --- rows -----------------------------------------------------------------------------------------------------------
 
-TENSOR = re.compile(r"(?P<weight>@?)(?P<name>[^\[\]]+?)\s*(?:\[(?P<shape>[^\[\]]*)\](?::(?P<dtype>\w+))?)?")
+TENSOR = re.compile(
+    r"(?P<weight>@?)(?P<name>[^\[\]]+?)\s*(?:\[(?P<shape>[^\[\]]*)\](?::(?P<dtype>\w+))?(?:~(?P<zeros>0?\.\d+))?)?"
+)
 
 
 class _Row:
@@ -405,9 +407,9 @@ class _Row:
             )
             return None
         shape = tuple(self._size(column, word) for word in match["shape"].split())
-        return self.declare(
-            Tensor(name=name, shape=shape, dtype=dtype, role="weight" if match["weight"] else "activation")
-        )
+        role: Role = "weight" if match["weight"] else "activation"
+        zeros = float(match["zeros"] or 0)
+        return self.declare(Tensor(name=name, shape=shape, dtype=dtype, role=role, zeros=zeros))
 
     def declare(self, tensor: Tensor) -> Tensor:
         return self.reader.tensors.setdefault(tensor.name, tensor) if self.same(tensor) else tensor
@@ -434,7 +436,7 @@ class _Row:
 
 
 def _described(tensor: Tensor) -> str:
-    return f"{tensor.role} {list(tensor.shape)} {tensor.dtype}"
+    return f"{tensor.role} {list(tensor.shape)} {tensor.dtype}" + (f"~{tensor.zeros:g}" if tensor.zeros else "")
 
 
 OPTIONAL = frozenset({"batch", "stride", "pad", "dilation", "groups"})

@@ -74,6 +74,7 @@ def _tensor_cell(tensor: Tensor, dtype: str, said: set[str], position: int) -> C
     if tensor.name not in said:
         said.add(tensor.name)
         cell += ["[", *_spaced(tensor.shape), "]", "" if tensor.dtype == dtype else f":{tensor.dtype}"]
+        cell += [f"~{tensor.zeros:.12f}".rstrip("0")] if 0 < tensor.zeros < 1 else []
     return cell
 
 

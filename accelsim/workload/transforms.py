@@ -38,6 +38,21 @@ def set_precision(graph: Graph, dtype: str) -> Graph:
 # --- fusion ---------------------------------------------------------------------------------------------------------
 
 
+def sparsify(graph: Graph, kept: int, of: int) -> Graph:
+    """Keep ``kept`` of every ``of`` weights of each matrix product and convolution along its reduction.
+
+    Which ones does not matter here: the pattern is the same everywhere. Biases, norms and tables stay whole.
+    """
+    changed = {
+        tensor.name: replace(tensor, sparsity=(kept, of))
+        for op in graph.ops
+        if isinstance(op, Matmul | Conv2d)
+        for tensor in (op.inputs[1],)
+        if tensor.role == "weight"
+    }
+    return replace(graph, ops=tuple(op.with_tensors(changed) for op in graph.ops))
+
+
 def fuse_epilogues(graph: Graph, functions: Collection[str] | None = None) -> Graph:
     """Return the graph with elementwise ops done by the matmul or convolution before them, as its epilogue.
 
