@@ -36,6 +36,9 @@ STEADY_CYCLES = 7_800
 """The steady state is what happens after the first refresh, in as many refresh intervals as make up this time."""
 EXACT_BURSTS = 2048
 """Streams up to this many bursts on a channel are simulated from start to end."""
+PHASE_GRANULES = 64
+"""After this many granules of a channel all operands but the first go on elsewhere, as from one tile to the next:
+whether two operands meet in the same banks is chance, which one distance between them would decide for good."""
 STEADY_BURSTS = 8192
 """Bursts simulated where a DRAM is not refreshed."""
 
@@ -357,7 +360,10 @@ def stream(dram: DramTiming, pattern: Stream) -> StreamResult:
 
 
 def random_bound(dram: DramTiming, run_bytes: int) -> float:
-    """Efficiency that random reads of at most a granule cannot exceed: banks, activates, commands or the data bus."""
+    """Efficiency that random reads of at most a granule cannot exceed: banks, activates, commands or the data bus.
+
+    But for the few that find their row open by chance.
+    """
     o, t = dram.organization, dram.timing
     bursts = math.ceil(run_bytes / o.burst_bytes)
     row_bus = t.activate_command_ck + t.precharge_command_ck
@@ -478,16 +484,17 @@ def _granules(o: Organization, shape: Stream, n: int, lane: int) -> Ints:
 
     Of all granules that the stream visits, in order, every ``channels``-th is this channel's.
     """
-    row_set = o.banks * o.granules_per_row
-    base = lane * (row_set * max(1, o.rows // 4) + o.bank_groups * o.granules_per_row)
     index = np.arange(n, dtype=np.int64)
+    base = lane * (1 + index // PHASE_GRANULES) * (o.granules * 34 // 89)
     stride = shape.stride_bytes
     if shape.contiguous or (stride is not None and stride < o.interleave_bytes):
-        return (base + index) % o.granules
+        dense: Ints = (base + index) % o.granules
+        return dense
     per_run = math.ceil(shape.run_bytes / o.interleave_bytes)
     which, inside = np.divmod(index * o.channels, per_run)
     if stride is not None:
-        return (base + (which * stride // o.interleave_bytes + inside) // o.channels) % o.granules
+        strided: Ints = (base + (which * stride // o.interleave_bytes + inside) // o.channels) % o.granules
+        return strided
     # Runs that this channel has no part in need no place.
     own = np.cumsum(np.diff(which, prepend=-1) > 0) - 1
     start = np.random.default_rng([shape.seed, lane]).integers(0, o.granules, size=n)
@@ -496,12 +503,26 @@ def _granules(o: Organization, shape: Stream, n: int, lane: int) -> Ints:
 
 
 def _place(o: Organization, granule: Ints) -> tuple[Ints, Ints]:
-    """Bank and row of a granule; banks and groups are rotated from row to row, so that strides spread over them."""
+    """Bank and row of a granule; groups and banks are rotated by what stands above them, so that strides spread."""
     line, group = np.divmod(granule, o.bank_groups)
     row, bank = np.divmod(line // o.granules_per_row, o.banks_per_group)
-    group = (group + line + row // o.banks_per_group) % o.bank_groups
-    bank = (bank + row) % o.banks_per_group
+    group = (group + _digits(line, o.bank_groups, slope=0)) % o.bank_groups
+    bank = (bank + _digits(row, o.banks_per_group, slope=1)) % o.banks_per_group
     return group * o.banks_per_group + bank, row
+
+
+def _digits(number: Ints, base: int, slope: int) -> Ints:
+    """Sum of a number's digits, the k-th of them (0, 1, ...) weighted by ``1 + slope * (k - 1)``.
+
+    Without a slope for groups, with one for banks: where one digit makes both go, they go in different steps.
+    """
+    total = np.zeros_like(number)
+    weight = 1 - slope
+    while base > 1 and number.any():
+        number, digit = np.divmod(number, base)
+        total += weight * digit
+        weight += slope
+    return total
 
 
 # Energy
