@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 @click.option("--json", "json_file", metavar="FILE|-", help="Write summaries and rows.")
 @click.option("--csv", "csv_file", metavar="FILE|-", help="Write the rows.")
 @click.option("--write-docs", "docs_file", metavar="FILE", help="Write the page docs/validation.md.")
-@click.option("--top", type=click.IntRange(0), default=20, show_default=True, help="Rows of a suite to list, worst first.")
+@click.option(
+    "--top", type=click.IntRange(0), default=20, show_default=True, help="Rows of a suite to list, worst first."
+)
 @click.option("--list", "listing", is_flag=True, help="List the suites.")
 def command(
     suites: Sequence[str],
