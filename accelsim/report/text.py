@@ -65,7 +65,7 @@ def render(renderable: RenderableType, *, width: int = 80, color: bool = False) 
         markup=False,
         legacy_windows=False,
     )
-    console.print(renderable)
+    console.print(renderable, crop=False)
     return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
 
 
@@ -108,7 +108,9 @@ class Fitted:
         for number, row in enumerate(self.sheet.rows):
             cells = [row[i] if self.sheet.columns[i].wrap else ellipsis(row[i], widths[i]) for i in kept]
             table.add_row(*map(Text, cells), style="dim" if number >= last else "")
-        yield table
+        # What does not fit even so stands out to the right: a number that lost its last digits would be a wrong one.
+        needed = sum(widths[i] + _GAP for i in kept)
+        yield from console.render(table, options.update(max_width=max(options.max_width, needed)))
 
     def _fit(self, width: int) -> tuple[list[int], dict[int, int]]:
         columns = self.sheet.columns
