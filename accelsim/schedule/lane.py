@@ -225,7 +225,8 @@ def _from_memory(op: Op, machine: Machine) -> Placement:
 def free_bytes(machine: Machine, plan: Plan, index: int) -> tuple[tuple[str, int], ...]:
     """What is left of every on-chip memory while op ``index`` runs, rounded down to a coarse grid.
 
-    The grid lets ops that differ little in their surroundings share one mapping.
+    The grid lets ops that differ little in their surroundings share one mapping; a memory that nothing stays in is
+    free to its last byte.
     """
     activations, weights = machine.buffer("activation"), machine.buffer("weight")
     free = []
@@ -235,7 +236,7 @@ def free_bytes(machine: Machine, plan: Plan, index: int) -> tuple[tuple[str, int
             left -= plan.occupied_bytes[index]
         if memory is weights:
             left -= plan.kept_bytes
-        free.append((memory.name, _coarse(left)))
+        free.append((memory.name, left if left == machine.capacity_bytes(memory) else _coarse(left)))
     return tuple(free)
 
 
