@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("--csv", "csv_file", metavar="FILE|-", help="Write the ops (for a sweep: the runs).")
 @click.option("--trace", "trace_file", metavar="FILE", help="Write a trace that opens in Perfetto.")
 @click.option("--plot", "plot_dir", metavar="DIR", help="Write figures, PDF and PNG.")
+@click.option("--reports", "reports_dir", metavar="DIR", help="Write reports in SCALE-Sim's form.")
 @click.option("--assert", "limits", multiple=True, metavar="FIELD<NUMBER", help="Exit 1 unless it holds: latency_ms<5.")
 @click.option("--top", type=click.IntRange(0), default=12, show_default=True, help="Ops to list, slowest first.")
 def command(
@@ -37,6 +38,7 @@ def command(
     csv_file: str | None,
     trace_file: str | None,
     plot_dir: str | None,
+    reports_dir: str | None,
     limits: Sequence[str],
     top: int,
     **how: Any,
@@ -48,16 +50,20 @@ def command(
     """
     options.writable_files({"--json": json_file, "--csv": csv_file, "--trace": trace_file})
     asserted = options.read_limits(limits)
-    folder = options.folder(plot_dir)
+    folder, reports = options.folder(plot_dir), options.folder(reports_dir)
     sweep = points(device, workload, how)
     if trace_file is not None and len(sweep) > 1:
         raise click.UsageError(f"--trace is of one run; this is a sweep of {len(sweep)}")
+    if reports is not None and len(sweep) > 1:
+        raise click.UsageError(f"--reports are of one run; this is a sweep of {len(sweep)}")
     results = run_all(sweep, csv_file)
     if json_file != "-" and csv_file != "-":
         _show(sweep[0], results, how, top)
     _write(sweep, results, json_file, csv_file, trace_file)
     if folder is not None:
         _plot(results, folder)
+    if reports is not None:
+        _report(sweep[0], results[0], reports)
     options.check_limits(asserted, results)
 
 
@@ -194,3 +200,15 @@ def _plot(results: Sequence[Result], folder: Path) -> None:
     for name, plot in plots.items():
         pdf, _ = save_figure(plot.figure, folder, name)
         click.echo(f"{pdf} (and .png): {plot.caption}", err=True)
+
+
+def _report(point: Point, result: Result, folder: Path) -> None:
+    """Cycles and bandwidths in the form of SCALE-Sim's reports."""
+    from accelsim.hardware.loader import load_device
+    from accelsim.report.scalesim_reports import write_reports
+    from accelsim.workload.library import load_workload
+
+    device = load_device(point.device, point.overrides)
+    graph = load_workload(point.workload, batch=point.options.batch, params=point.params)
+    for path in write_reports(result, device, graph, folder):
+        click.echo(path, err=True)
