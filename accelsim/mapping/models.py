@@ -166,8 +166,8 @@ class SystolicModel:
 
     @property
     def quanta(self) -> tuple[int, int, int]:
-        """The array's sides, and 128 lines along the streaming dimension."""
-        rows, cols, stream = self.unit.rows, self.unit.cols, 128
+        """The array's sides, and along the streaming dimension 128 lines (fewer for an array that is narrower)."""
+        rows, cols, stream = self.unit.rows, self.unit.cols, min(128, self.unit.cols)
         return {"ws": (stream, rows, cols), "os": (rows, stream, cols), "is": (cols, rows, stream)}[self.unit.dataflow]
 
     def _spatial(self, m: int, k: int, n: int) -> tuple[int, int, int]:
