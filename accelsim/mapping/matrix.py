@@ -429,7 +429,7 @@ def _whole_ps(duration: float) -> int:
     return math.ceil(duration * (1 - ROUNDING))
 
 
-def _check_sparsity(op: Matmul | Conv2d, unit: object, machine: Machine) -> None:
+def check_sparsity(op: Matmul | Conv2d, unit: object, machine: Machine) -> None:
     """Refuse sparse weights on a unit that does not skip their zeros."""
     kept, of = op.inputs[1].sparsity
     patterns: tuple[str, ...] = getattr(unit, "sparsity", ())
@@ -452,7 +452,7 @@ def map_matrix(op: Matmul | Conv2d, machine: Machine, placement: Placement) -> T
     Raises MappingError where no unit multiplies the format or no tiling fits.
     """
     unit = matrix_unit(machine, op.dtype)
-    _check_sparsity(op, unit, machine)
+    check_sparsity(op, unit, machine)
     model = matrix_model(unit, gemm_of(op), op.dtype, machine.device, machine.cores)
     if machine.count_cycles:
         model = counted(model, op.name, machine.seed)

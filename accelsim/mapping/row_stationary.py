@@ -1,11 +1,11 @@
 """Convolutions on a row-stationary array: logical sets of PEs, processing passes, and a search over them.
 
-Chen et al., "Eyeriss: An Energy-Efficient Reconfigurable Accelerator for Deep Convolutional Neural Networks", JSSC 52(1),
-2017, and "Eyeriss: A Spatial Architecture ...", ISCA 2016, whose letters are kept here. A PE convolves a row of the
-image with a row of a filter. A set of ``R x e`` PEs makes ``e`` rows of outputs: filter rows run along its rows, image
-rows along its diagonals, sums up its columns. ``r t`` sets stand side by side, ``r`` for other channels, ``t`` for other
-filters, and a PE interleaves ``q`` channels and ``p`` filters. A pass computes ``n`` images with that; the sums of
-``m`` filters wait in the global buffer (GLB) until all channels have been added.
+Chen et al., "Eyeriss: An Energy-Efficient Reconfigurable Accelerator for Deep Convolutional Neural Networks", JSSC
+52(1), 2017, and "Eyeriss: A Spatial Architecture ...", ISCA 2016, whose letters are kept here. A PE convolves a row of
+the image with a row of a filter. A set of ``R x e`` PEs makes ``e`` rows of outputs: filter rows run along its rows,
+image rows along its diagonals, sums up its columns. ``r t`` sets stand side by side, ``r`` for other channels, ``t``
+for other filters, and a PE interleaves ``q`` channels and ``p`` filters. A pass computes ``n`` images with that; the
+sums of ``m`` filters wait in the global buffer (GLB) until all channels have been added.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from accelsim.base.errors import MappingError
 from accelsim.base.units import PS_PER_S, ceil_div
 from accelsim.hardware.device import Memory, RowStationary
 from accelsim.mapping.machine import Machine
+from accelsim.mapping.matrix import check_sparsity
 from accelsim.mapping.power import clocked
 from accelsim.mapping.task import Placement, Task
 from accelsim.mapping.vector import elementary_counts, vector_cycles
@@ -74,23 +75,20 @@ class Shape:
 
 def shape_of(op: Matmul | Conv2d) -> Shape:
     """The convolution that an op is."""
-    zeros = {"input_zeros": op.inputs[0].zeros, "output_zeros": op.outputs[0].zeros}
-    bits = DTYPES[op.dtype].bits
+    sizes: tuple[int, ...]
     if isinstance(op, Matmul):
-        return Shape(op.m, op.batch, op.k, op.n, 1, 1, 1, 1, element_bits=bits, **zeros)
+        sizes, stride, dilation = (op.m, op.batch, op.k, op.n, 1, 1, 1, 1), (1, 1), (1, 1)
+    else:
+        channels, filters = op.c_in // op.groups, op.c_out // op.groups
+        sizes = (op.batch, op.groups, channels, filters, op.kh, op.kw, op.h_out, op.w_out)
+        stride, dilation = op.stride, op.dilation
     return Shape(
-        op.batch,
-        op.groups,
-        op.c_in // op.groups,
-        op.c_out // op.groups,
-        op.kh,
-        op.kw,
-        op.h_out,
-        op.w_out,
-        op.stride,
-        op.dilation,
-        element_bits=bits,
-        **zeros,
+        *sizes,
+        stride=stride,
+        dilation=dilation,
+        input_zeros=op.inputs[0].zeros,
+        output_zeros=op.outputs[0].zeros,
+        element_bits=DTYPES[op.dtype].bits,
     )
 
 
@@ -177,10 +175,8 @@ def coded_share(zeros: float, element_bits: int) -> float:
     >>> round(coded_share(0.75, 16), 3)
     0.333
     """
-    if zeros >= 1:
-        pairs = 1 / 2**RUN_BITS
-    else:
-        pairs = (1 - zeros) / (1 - zeros ** (2**RUN_BITS))
+    reach = 2**RUN_BITS
+    pairs = 1 / reach if zeros >= 1 else (1 - zeros) / (1 - math.pow(zeros, reach))
     word = PAIRS * (element_bits + RUN_BITS) + 1
     return min(1.0, pairs * word / (PAIRS * element_bits))
 
@@ -249,10 +245,10 @@ def _columns_of_a_pass(shape: Shape, chip: Chip) -> int:
 def _candidates(shape: Shape, chip: Chip, fold: _Fold) -> _Table:
     """Every mapping that fits registers and buffers.
 
-    Registers hold ``q s`` image words, ``p q s`` filter words and ``p`` sums. The GLB holds the sums of ``n m`` planes of
-    ``e`` rows, the pass's images, and one image's more, so that the next loads while this is worked on; the filter
-    buffer a pass's filters. Several images in a pass only where a set spans their planes. A folded set leaves no room
-    for another one's sums to pass, so ``r`` is 1 (ASSUMED: so are all folded mappings of JSSC 2017).
+    Registers hold ``q s`` image words, ``p q s`` filter words and ``p`` sums. The GLB holds the sums of ``n m`` planes
+    of ``e`` rows, the pass's images, and one image's more, so that the next loads while this is worked on; the filter
+    buffer a pass's filters. Several images in a pass only where a set spans their planes, and other channels beside
+    (``r``) only where a set is not folded. ASSUMED are that one image, and the last two: what JSSC 2017 prints is so.
     """
     blocks = []
     f = _columns_of_a_pass(shape, chip)
@@ -308,10 +304,10 @@ def _costs(shape: Shape, chip: Chip, fold: _Fold, c: _Table) -> _Costs:
     """Time and traffic of every candidate.
 
     A pass loads its filters, then multiplies ``n F p q S`` times in every PE, while sums go out of and into the GLB, a
-    port each, and images come over a third; then there is its set-up. All sums go to the GLB once in a pass over ``q r``
-    channels and come back once, the last time to leave. Images come from the GLB for every ``p t`` filters, and from
-    beyond for every ``m``; strips overlap by ``R - stride`` rows. Filters come from beyond for every strip and ``n``
-    images, unless one pass has them all.
+    port each, and images come over a third; then there is its set-up. All sums go to the GLB once in a pass over
+    ``q r`` channels and come back once, the last time to leave. Images come from the GLB for every ``p t`` filters, and
+    from beyond for every ``m``; strips overlap by ``R - stride`` rows, and the padding counts, as in the paper. Filters
+    come from beyond for every strip and ``n`` images, unless one pass has them all.
     """
     element, total = shape.element_bits / 8, shape.N * shape.G
     f = _columns_of_a_pass(shape, chip)
@@ -359,10 +355,10 @@ def _quickest(c: _Table, costs: _Costs, shape: Shape, fold: _Fold) -> int:
 def _frugal(c: _Table, costs: _Costs, shape: Shape, fold: _Fold) -> int:
     """Least traffic beyond the chip at good use of the array, as Eyeriss' own mappings have it.
 
-    Of the mappings that deal out filters evenly and keep ``BUSY`` of the PEs active that can be, and of those within ``NEAR`` of the fewest bytes
-    read from beyond the chip, and of those within ``NEAR`` of the least time: the least GLB traffic. Which of several
-    mappings the authors took is in no table: this rule is inferred from the traffic that Tables V and VI of JSSC 2017
-    print, which it meets for 16 of 18 layers.
+    Of the mappings that deal out filters evenly and keep ``BUSY`` of the PEs active that can be, and of those within
+    ``NEAR`` of the fewest bytes read from beyond the chip, and of those within ``NEAR`` of the least time: the least
+    GLB traffic. The rule, ``NEAR`` and ``BUSY`` are inferred from the traffic that Tables V and VI of JSSC 2017 print:
+    these mappings were chosen by people or a program, not by physics, so that nothing else could say.
     """
     good = (shape.M % (c.p * c.t) == 0) & (shape.M % c.m == 0)
     active = fold.h * c.e * c.r * c.t
@@ -414,9 +410,11 @@ def best_mapping(shape: Shape, chip: Chip) -> Mapping | None:
 # --- the task --------------------------------------------------------------------------------------------------------
 
 
-def _chip(unit: RowStationary, machine: Machine, placement: Placement, dtype: str) -> Chip:
+def chip_of(unit: RowStationary, machine: Machine, placement: Placement, dtype: str) -> Chip:
+    """What a mapping has to fit: a device with what an op's placement leaves free."""
     glb, filters = machine.buffer("activation"), machine.buffer("weight")
-    assert glb is not None and filters is not None  # a device with this unit has them
+    if glb is None or filters is None:
+        raise MappingError(f"{machine.device.name}: want on-chip memories that hold activations and weights")
     free = dict(placement.free_bytes)
 
     def per_byte(channel: str | None) -> float:
@@ -450,8 +448,8 @@ def array_counts(shape: Shape, chip: Chip, mapping: Mapping, dtype: str) -> Iter
     """Arithmetic, registers and the network between buffers and PEs.
 
     A multiply-accumulate reads an image word, a filter word and a sum, and writes the sum; where the image word is zero
-    a gated PE does only the first (JSSC 2017, section V-B). A word is written once into every PE that it is sent to: image
-    words along the diagonals of ``t`` sets, filter words along ``e`` columns; sums go up ``R r`` PEs.
+    a gated PE does only the first (JSSC 2017, section V-B). A word is written once into every PE that it is sent to:
+    image words along the diagonals of ``t`` sets, filter words along ``e`` columns; sums go up ``R r`` PEs.
     """
     fold = _Fold.of(shape, chip)
     zeros = shape.input_zeros if chip.gates_zeros else 0.0
@@ -494,13 +492,16 @@ def _crossings(
 def map_row_stationary(unit: RowStationary, op: Matmul | Conv2d, machine: Machine, placement: Placement) -> Task:
     """Map a convolution or a product to a row-stationary array.
 
-    ``compute_cycles`` are those of processing; the task's duration adds the loads of images and stores of results, which
-    the chip does not hide behind it (JSSC 2017, Tables V and VI: total against processing latency).
+    ``compute_cycles`` are those of processing; the task's duration adds the loads of images and stores of results,
+    which the chip does not hide (JSSC 2017, Tables V and VI: total against processing latency).
     """
-    shape, chip = shape_of(op), _chip(unit, machine, placement, op.dtype)
+    check_sparsity(op, unit, machine)
+    shape, chip = shape_of(op), chip_of(unit, machine, placement, op.dtype)
     mapping = best_mapping(shape, chip)
     glb, filters = machine.buffer("activation"), machine.buffer("weight")
-    if mapping is None or glb is None or filters is None:
+    assert glb is not None
+    assert filters is not None
+    if mapping is None:
         raise MappingError(
             f"op {op.name}: no row-stationary mapping fits {machine.device.name}: "
             f"{chip.glb_bytes} bytes for images and sums and {chip.filter_bytes} for filters are free"
@@ -557,5 +558,5 @@ def map_row_stationary(unit: RowStationary, op: Matmul | Conv2d, machine: Machin
         bound=max(bounds, key=lambda name: bounds[name]),
         bounds_s=tuple(bounds.items()),
         counts=tuple(count for count in counts if count.amount),
-        tiling=f"{mapping}; {unit.rows}x{unit.cols} row stationary, {mapping.active} PEs active, {mapping.passes} passes",
+        tiling=f"{mapping}; {mapping.active} of {unit.rows}x{unit.cols} PEs active, {mapping.passes} passes",
     )

@@ -90,7 +90,7 @@ def _signature(op: Op) -> tuple[object, ...]:
         for slot in getattr(cls, "__slots__", ())
         if slot not in {"name", "inputs", "outputs", "epilogue"}
     )
-    tensors = tuple((t.shape, t.dtype, t.role) for t in (*op.inputs, *op.outputs))
+    tensors = tuple((t.shape, t.dtype, t.role, t.zeros, t.sparsity) for t in (*op.inputs, *op.outputs))
     return (
         op.kind,
         own,

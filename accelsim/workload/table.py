@@ -14,9 +14,10 @@
 One row is one op, in an order in which they can run; the header names the columns, in any order. Sizes are whole
 numbers or products with symbols: ``196B``, ``12*seq_len``, ``B``; ``B`` is the batch. Tensors are separated by ``;``.
 The first mention of a tensor says its shape (and number format, if it is not the table's: ``ids[B 128]:int64``), later
-ones need not; ``@`` marks a weight, and ``x[B 512]~0.6`` one whose elements are known to be zero by that share. What is left out is filled in: ``inputs`` with the output of the row before, the
-weights of a matmul or convolution with ``@NAME.weight``, ``outputs`` with a tensor named as the op, where its shape
-follows; the rows and columns of softmax and norm and the image of a convolution with the shape of its input.
+ones need not; ``@`` marks a weight, and ``x[B 512]~0.6`` one whose elements are known to be zero by that share. What is
+left out is filled in: ``inputs`` with the output of the row before, the weights of a matmul or convolution with
+``@NAME.weight``, ``outputs`` with a tensor named as the op, where its shape follows; the rows and columns of softmax
+and norm and the image of a convolution with the shape of its input.
 
 Lines that start with ``#:`` say ``KEY = VALUE``: ``name``, ``description``, ``source``, ``batch`` (the default),
 ``dtype``, ``note``, ``param NAME = DEFAULT`` (a symbol; ``in 1..512`` may follow) and ``fixed NAME = VALUE`` (a
