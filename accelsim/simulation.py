@@ -20,7 +20,7 @@ from accelsim.hardware.device import Device
 from accelsim.hardware.energy import energy_table_of, load_energy_table
 from accelsim.hardware.loader import device_sha256, load_device
 from accelsim.mapping import Machine
-from accelsim.schedule import Lane, Site, plan_lane, program, runs_on, shares, stages
+from accelsim.schedule import Lane, Site, live_bytes, plan_lane, program, runs_on, shares, stages
 from accelsim.workload.graph import Graph
 from accelsim.workload.library import load_workload
 from accelsim.workload.transforms import fold_batch_norm, fuse_epilogues, set_precision, sparsify
@@ -232,14 +232,21 @@ def _lanes(
 
 
 def _check_capacity(site: Site, lanes: Sequence[Lane]) -> None:
-    """Refuse weights that the device's memory cannot hold."""
-    memory = site.machine.device.path("weight")[-1]
-    wanted = sum(lane.graph.weight_bytes for lane in lanes)
+    """Refuse weights, and activations that live at one time, that the device's memory cannot hold."""
+    device = site.machine.device
+    memory = device.path("weight")[-1]
     capacity = site.machine.capacity_bytes(memory)
-    if wanted > capacity:
-        raise MappingError(
-            f"the weights take {wanted} bytes; {memory.name} of {site.machine.device.name} holds {capacity}"
-        )
+    weights = sum(lane.graph.weight_bytes for lane in lanes)
+    if weights > capacity:
+        raise MappingError(f"the weights take {weights} bytes; {memory.name} of {device.name} holds {capacity}")
+    backing = site.machine.backing("activation")
+    if memory.kind == "dram" and backing is not None and site.machine.is_dram(backing):
+        live = sum(max(live_bytes(lane.graph)) for lane in lanes)
+        if weights + live > capacity:
+            raise MappingError(
+                f"{weights} bytes of weights and {live} of activations at one time do not fit into {memory.name} of "
+                f"{device.name}, which holds {capacity}; want a smaller batch"
+            )
 
 
 def _warnings(site: Site, lanes: Sequence[Lane]) -> Iterator[str]:

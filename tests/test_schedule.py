@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import graphs
 
+from accelsim.base.errors import MappingError
 from accelsim.hardware.loader import load_device
 from accelsim.schedule.parallel import partition, shares
-from accelsim.schedule.residency import _arena, _lives, plans
+from accelsim.schedule.residency import _arena, _lives, live_bytes, plans
 from accelsim.simulation import simulate
 
 
@@ -119,3 +120,16 @@ def test_more_steps_take_as_long_as_one_each_where_nothing_overlaps():
     assert many.latency_s == one.latency_s
     assert many.throughput_items_per_s == pytest.approx(one.throughput_items_per_s, rel=1e-9)
     assert many.energy_j == pytest.approx(one.energy_j, rel=1e-9)
+
+
+def test_a_batch_that_does_not_fit_into_device_memory_is_refused():
+    """VGG-19's first convolution makes 224 x 224 x 64 numbers an item: 16 GB hold some thousand of them in FP16."""
+    with pytest.raises(MappingError, match=r"do not fit into dram of nvidia_t4.*want a smaller batch"):
+        simulate("nvidia_t4", "onnx:vgg19", batch=5000)
+
+
+@given(graphs())
+def test_live_bytes_hold_what_each_op_touches(graph):
+    for op, live in zip(graph.ops, live_bytes(graph), strict=True):
+        touched = {t.name: t.bytes for t in (*op.activations, *op.outputs)}
+        assert live >= sum(touched.values())

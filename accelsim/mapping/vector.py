@@ -18,8 +18,8 @@ from accelsim.mapping.task import Placement, Task
 from accelsim.trace import Count
 from accelsim.workload.ops import Op, Tensor
 
-CHUNKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
-"""Pieces that a stream may be cut into: more of them overlap better and need less room."""
+PIECE_BYTES = 4096
+"""A stream is cut into pieces of no less than this, unless the room asks for smaller ones (ASSUMED: one DRAM page)."""
 
 
 def vector_cycles(op: Op, vector: VectorUnit, dtype: str, cores: int) -> float:
@@ -102,24 +102,27 @@ def windowed(sizes: Mapping[str, float], times_ps: Mapping[str, float], machine:
     return min(1.0, machine.calibration.window_bytes / total) * sum(times_ps.values())
 
 
-def _chunkings(op: Op, machine: Machine, placement: Placement) -> Iterator[int]:
-    """Numbers of pieces whose two buffers fit."""
-    memory = machine.buffer("activation")
-    if memory is None:
-        yield from CHUNKS
-        return
-    room = dict(placement.free_bytes)[memory.name]
+def _pieces(op: Op, machine: Machine, placement: Placement) -> set[int]:
+    """Numbers of pieces to try: the fewest whose buffers fit, and as many as are worth it.
+
+    More pieces overlap better, so that the larger number is at least as fast and does not depend on the room.
+    """
     streamed = sum(
         op.bytes_read(t) for t, channel in zip(op.inputs, placement.sources, strict=True) if channel is not None
     ) + (sum(t.bytes for t in op.outputs) if placement.sink is not None else 0)
-    buffers = 2 if memory.double_buffered else 1
-    legal = [n for n in CHUNKS if streamed * buffers <= room * n]
-    if not legal:
-        raise MappingError(
-            f"op {op.name}: a piece of its operands wants {streamed * buffers // CHUNKS[-1]} bytes "
-            f"of {memory.name}, {room} are free"
-        )
-    yield from legal
+    memory = machine.buffer("activation")
+    fewest = 1
+    if memory is not None and streamed:
+        room = dict(placement.free_bytes)[memory.name] // (2 if memory.double_buffered else 1)
+        if room < 1:
+            raise MappingError(f"op {op.name}: nothing of {memory.name} is free for pieces of its operands")
+        fewest = _power_of_two(streamed / room)
+    return {fewest, max(fewest, _power_of_two(streamed / PIECE_BYTES))}
+
+
+def _power_of_two(least: float) -> int:
+    """The smallest power of two that is no less."""
+    return 1 << max(0, math.ceil(least) - 1).bit_length()
 
 
 def map_vector(op: Op, machine: Machine, placement: Placement) -> Task:
@@ -164,7 +167,7 @@ def map_vector(op: Op, machine: Machine, placement: Placement) -> Task:
     window_ps = windowed(loads, load_ps, machine) + windowed(stores, store_ps, machine)
     energy_pj = machine.dynamic_pj(counts)
     outcomes: list[tuple[Clocked, int]] = []
-    for pieces in _chunkings(op, machine, placement):
+    for pieces in sorted(_pieces(op, machine, placement)):
 
         def time(fraction: float, pieces: int = pieces) -> tuple[float, float]:
             duration = max(pieces_ps(pieces, fraction), work_ps / fraction + window_ps)

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from accelsim.schedule.lane import DEVICE, HOST, Item, Lane, Site, link_task, plan_lane, runs_on
 from accelsim.schedule.parallel import shares, stages
 from accelsim.schedule.program import Job, Program
+from accelsim.schedule.residency import live_bytes
 
-__all__ = ["Job", "Lane", "Program", "Site", "plan_lane", "program", "runs_on", "shares", "stages"]
+__all__ = ["Job", "Lane", "Program", "Site", "live_bytes", "plan_lane", "program", "runs_on", "shares", "stages"]
 
 
 def program(lanes: Sequence[Lane], site: Site, *, steps: int, cold: bool, pipeline: bool) -> Program:

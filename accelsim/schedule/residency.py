@@ -138,3 +138,12 @@ def _occupied(placed: list[tuple[_Life, int]], n_ops: int) -> tuple[int, ...]:
         for i in range(life.first, life.last + 1):
             occupied[i] = max(occupied[i], start + life.tensor.bytes)
     return tuple(occupied)
+
+
+def live_bytes(graph: Graph) -> list[int]:
+    """Bytes of activations that live during each op: from the op that makes them to the last that reads them."""
+    live = [0] * len(graph.ops)
+    for life in _lives(graph, {name for name, tensor in graph.tensors.items() if tensor.role != "weight"}):
+        for i in range(life.first, life.last + 1):
+            live[i] += life.tensor.bytes
+    return live
