@@ -1,0 +1,25 @@
+"""Warm times, without a peer: ``pytest benchmarks`` (pytest-benchmark). Issue 3: ResNet-50 below 50 ms."""
+
+from pathlib import Path
+
+import pytest
+
+from accelsim.hardware.loader import load_device
+from accelsim.simulation import simulate
+from accelsim.workload.library import load_workload
+
+pytest.importorskip("pytest_benchmark")
+
+HERE = Path(__file__).parent
+
+
+def test_alexnet_on_an_ideal_array(benchmark):
+    device, graph = load_device(HERE / "alexnet_32x32_ws.cfg"), load_workload(str(HERE / "alexnet.csv"))
+    result = benchmark(simulate, device, graph)
+    assert sum(op.compute_cycles for op in result.ops) == 1_136_244
+
+
+def test_resnet50_with_stalls_on_tpu_v1(benchmark):
+    device, graph = load_device("tpu_v1"), load_workload("resnet50")
+    result = benchmark(simulate, device, graph)
+    assert result.latency_s >= result.roofline_latency_s
