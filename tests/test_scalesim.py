@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.base.errors import ConfigError, InputError, WorkloadError
+from accelsim.base.errors import ConfigError, InputError, MappingError, WorkloadError
 from accelsim.cli import status
 from accelsim.hardware.loader import load_device
 from accelsim.report.scalesim_reports import bandwidth_report, compute_report
@@ -128,6 +128,27 @@ def test_alexnet_takes_what_scale_sim_said(tmp_path):
     assert [op.name for op in result.ops] == ["Conv1", "Conv2", "Conv3", "Conv4", "Conv5"]
     assert tuple(op.compute_cycles - 1 for op in result.ops) == ALEXNET_32X32_WS
     assert result.latency_s * 1e9 == pytest.approx(sum(ALEXNET_32X32_WS) + 5, rel=1e-12)
+
+
+SPARSE = """\
+Layer, M, N, K, Sparsity,
+a, 64, 32, 64, 2:4,
+b, 64, 32, 64, 1:4,
+c, 64, 32, 64, 1:1,
+d, 50, 20, 70, 2:4,
+"""
+SPARSE_8X8_WS = (1375, 687, 2751, 1079)
+"""Total Cycles of SCALE-Sim 3.0.0 with SparsitySupport: the index of each layer's last cycle."""
+
+
+def test_sparse_filters_take_what_scale_sim_said():
+    device = array(8, 8, "ws")
+    result = simulate(device, parse_topology(SPARSE, file="sparse.csv").graph())
+    assert tuple(op.compute_cycles - 1 for op in result.ops) == SPARSE_8X8_WS
+    assert result.mac_utilization <= 1
+    graph = parse_topology(SPARSE, file="sparse.csv").graph()
+    for row in table(compute_report(result, device, graph)):
+        assert float(row["Compute Util %"]) <= float(row["Mapping Efficiency %"]) <= 100
 
 
 # --- topologies -------------------------------------------------------------------------------------------------------
@@ -256,11 +277,11 @@ def test_what_is_written_reads_the_same(layers):
     assert parse_topology(write_topology(topology), file="t.csv") == topology
 
 
-@given(st.lists(conv_layers.filter(lambda x: x.sparsity == (1, 1)), min_size=1, max_size=3))
+@given(st.lists(conv_layers, min_size=1, max_size=3))
 def test_a_graph_becomes_the_topology_that_it_came_from(layers):
     graph = Topology("t", tuple(layers)).graph()
     back = topology_of(graph)
-    assert [layer.cells[1:] for layer in back.layers] == [layer.cells[1:] for layer in layers]
+    assert [(x.cells[1:], x.sparsity) for x in back.layers] == [(x.cells[1:], x.sparsity) for x in layers]
     assert back.graph().macs == graph.macs
 
 
@@ -315,6 +336,16 @@ def test_what_cannot_be_written_is_refused():
         write_topology(Topology("t", (uneven, GemmLayer(name="g", m=1, n=1, k=1))))
 
 
+def test_the_command_line_converts_both_ways(tmp_path, capsys):
+    ours, theirs = tmp_path / "resnet50.csv", tmp_path / "ops.csv"
+    assert status(["convert", "resnet50", str(ours), "--scalesim"]) == 0
+    assert status(["convert", str(ours), str(theirs)]) == 0
+    assert status(["check", str(ours), str(theirs)]) == 0
+    products = {load_workload(name, batch=1).macs for name in ("resnet50", str(ours), str(theirs))}
+    assert len(products) == 1
+    assert ours.read_text().startswith("Layer name, IFMAP Height, IFMAP Width,")
+
+
 def test_files_that_are_not_there_or_no_text(tmp_path):
     (tmp_path / "b.csv").write_bytes(b"Layer\xff,M")
     for name in ("b.csv", "none.csv"):
@@ -366,6 +397,12 @@ def test_larger_srams_and_more_bandwidth_are_never_slower(tmp_path, words):
     assert by_size == sorted(by_size, reverse=True)
     assert cycles(2 * words, 4) <= cycles(words, 4)
     assert by_size[-1] >= closed_form(128, 128, 64, 16, 16, "ws")
+
+
+def test_an_array_without_sparsity_support_refuses_sparse_filters(tmp_path):
+    device = load_device(config(tmp_path, CONFIG + "\n[sparsity]\nSparsitySupport : false\n"))
+    with pytest.raises(MappingError, match="op a: alexnet_32x32_ws does not skip the zeros of 2:4"):
+        simulate(device, parse_topology(SPARSE, file="sparse.csv").graph())
 
 
 def test_version_one_s_configurations_have_no_presets(tmp_path):

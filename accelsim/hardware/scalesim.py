@@ -33,7 +33,8 @@ def device_data(path: Path, label: str) -> dict[str, Any]:
     ``InterfaceBandwidth = CALC`` asks for a machine that never waits for memory, whatever its SRAMs hold: that is
     ``ideal_systolic``. With ``USER`` the SRAMs have their sizes, half of each filling while the other is used, before
     one DRAM that is as wide as the three interfaces together. Its clock is ``ideal_systolic``'s, 1 GHz, for SCALE-Sim
-    has none. Raises ConfigError with a line for each thing that is wrong.
+    has none. ``SparsitySupport = false`` makes an array that refuses sparse filters. Raises ConfigError with a line for
+    each thing that is wrong.
     """
     entries = _Entries(label, read_text(path, label))
     rows, cols = entries.number("ArrayHeight"), entries.number("ArrayWidth")
@@ -41,6 +42,7 @@ def device_data(path: Path, label: str) -> dict[str, Any]:
     mode = entries.choice("InterfaceBandwidth", MODES, str.upper, "CALC")
     sizes_kb = {name: entries.number(key, key.removesuffix("kB")) for name, key in SRAMS.items()}
     words = entries.numbers("Bandwidth") if mode == "USER" else [0]
+    sparse = entries.choice("SparsitySupport", ("true", "false"), str.lower, "true")
     entries.finish()
 
     shipped = resource_dir("hwconfigs") / "devices" / f"{IDEAL}.toml"
@@ -49,6 +51,8 @@ def device_data(path: Path, label: str) -> dict[str, Any]:
     data["name"] = _name(entries.text("run_name", path.stem))
     data["description"] = f"SCALE-Sim's {rows} x {cols} {dataflow} array, SRAMs of {held} kB, InterfaceBandwidth {mode}"
     data["core"]["matrix"] |= {"rows": rows, "cols": cols, "dataflow": dataflow, "source": label}
+    if sparse == "false":
+        data["core"]["matrix"]["sparsity"] = []
     if mode == "USER":
         total = sum(words) if len(words) > 1 else INTERFACES * words[0]
         for memory in data["memory"]:

@@ -142,7 +142,8 @@ def _layers(result: Result, graph: Graph) -> list[_Layer]:
 def _offered(op: Conv2d | Matmul, unit: SystolicArray) -> int:
     """MACs that the array could do in the folds of a product: all cells, as long as one streams."""
     product = op.gemm if isinstance(op, Conv2d) else op
-    m, k, n = product.m, product.k, product.n
+    kept, of = product.inputs[1].sparsity
+    m, k, n = product.m, ceil_div(product.k * kept, of), product.n
     rows, cols, stream = {"ws": (k, n, m), "os": (m, n, k), "is": (k, m, n)}[unit.dataflow]
     packed = 1
     if unit.packs_groups and unit.dataflow == "ws":

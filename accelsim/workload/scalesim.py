@@ -9,9 +9,9 @@
     fc, 196, 192, 384,
 
 The comma at a row's end may be missing (SCALE-Sim then drops the last cell), blank rows and comments (``#``) may stand
-anywhere, cells may have spaces or tabs around them. A further cell ``2:4`` says how sparse the filters are. A layer
-whose name has ``DP`` in it is depthwise: as many products of one channel as it has channels. Layers are not connected:
-each reads an input of its own.
+anywhere, cells may have spaces or tabs around them. A further cell ``2:4`` says that two of four weights are kept. A
+layer whose name has ``DP`` in it is depthwise: as many products of one channel as it has channels. Layers are not
+connected: each reads an input of its own.
 
 The size of a result is SCALE-Sim's, ``ceil((H - R + S) / S)`` for an image of H, a filter of R and a stride of S: a
 last window that reaches over the edge counts. ONNX, and everything else here, rounds down; the convolution gets that
@@ -94,6 +94,7 @@ class ConvLayer:
                     name=f"{name}.filter",
                     shape=(c_out, self.channels // groups, self.filter_h, self.filter_w),
                     role="weight",
+                    sparsity=self.sparsity,
                 ),
             ),
             outputs=(Tensor(name=f"{name}.ofmap", shape=(batch, c_out, h_out, w_out)),),
@@ -140,7 +141,7 @@ class GemmLayer:
             name=name,
             inputs=(
                 Tensor(name=f"{name}.ifmap", shape=(m, self.k)),
-                Tensor(name=f"{name}.filter", shape=(self.k, self.n), role="weight"),
+                Tensor(name=f"{name}.filter", shape=(self.k, self.n), role="weight", sparsity=self.sparsity),
             ),
             outputs=(Tensor(name=f"{name}.ofmap", shape=(m, self.n)),),
             m=m,
@@ -166,14 +167,11 @@ class Topology:
 
     def graph(self, batch: int = 1) -> Graph:
         """Ops that are not connected; SCALE-Sim has no batch, here it multiplies images and rows."""
-        sparse = sum(layer.sparsity[0] != layer.sparsity[1] for layer in self.layers)
-        note = f"{sparse} layers say how sparse their filters are; they are computed as dense"
         names = _unlike([layer.name for layer in self.layers])
         return Graph(
             name=self.name,
             ops=tuple(layer.op(name, batch) for layer, name in zip(self.layers, names, strict=True)),
             batch=batch,
-            notes=(note,) if sparse else (),
             source="a SCALE-Sim topology",
         )
 
@@ -396,7 +394,7 @@ def _as_convs(op: Conv2d | Matmul) -> Iterator[Layer]:
         for name in _repeats(op.name, op.batch):
             yield ConvLayer(
                 name=_plain(name), ifmap_h=op.m, ifmap_w=op.k, filter_h=1, filter_w=op.k, channels=1, filters=op.n,
-                stride_h=1, stride_w=1,
+                stride_h=1, stride_w=1, sparsity=op.inputs[1].sparsity,
             )  # fmt: skip
         return
     depthwise = op.groups == op.c_in > 1
@@ -413,6 +411,7 @@ def _as_convs(op: Conv2d | Matmul) -> Iterator[Layer]:
             filters=op.c_out // op.groups,
             stride_h=op.stride[0],
             stride_w=op.stride[1],
+            sparsity=op.inputs[1].sparsity,
         )
 
 
@@ -428,7 +427,7 @@ def _image(op: Conv2d, axis: int) -> int:
 def _as_products(op: Conv2d | Matmul) -> Iterator[Layer]:
     product = op.gemm if isinstance(op, Conv2d) else op
     for name in _repeats(op.name, product.batch):
-        yield GemmLayer(name=_plain(name), m=product.m, n=product.n, k=product.k)
+        yield GemmLayer(name=_plain(name), m=product.m, n=product.n, k=product.k, sparsity=product.inputs[1].sparsity)
 
 
 def _repeats(name: str, count: int) -> list[str]:
