@@ -170,7 +170,7 @@ class Mapping:
 def coded_share(zeros: float, element_bits: int) -> float:
     """Size in run-length code over plain size: ``(1 - z) / (1 - z**32)`` pairs an element; plain where that is less.
 
-    JSSC 2017, section V-A: 64 bits hold three 16-bit values with the runs of zeros before them.
+    JSSC 2017: 64 bits hold three 16-bit values with the runs of zeros before them.
 
     >>> round(coded_share(0.75, 16), 3)
     0.333
@@ -448,7 +448,7 @@ def array_counts(shape: Shape, chip: Chip, mapping: Mapping, dtype: str) -> Iter
     """Arithmetic, registers and the network between buffers and PEs.
 
     A multiply-accumulate reads an image word, a filter word and a sum, and writes the sum; where the image word is zero
-    a gated PE does only the first (JSSC 2017, section V-B). A word is written once into every PE that it is sent to:
+    a gated PE does only the first (JSSC 2017). A word is written once into every PE that it is sent to:
     image words along the diagonals of ``t`` sets, filter words along ``e`` columns; sums go up ``R r`` PEs.
     """
     fold = _Fold.of(shape, chip)
