@@ -95,13 +95,17 @@ def test_more_power_never_slows_a_run(device, graph, factor):
 
 @given(devices(tdp=NO_LIMIT), graphs())
 def test_double_buffering_never_hurts_where_there_is_room(device, graph):
-    """With memory twice as large, two buffers hold what one held before."""
+    """With memory twice as large, two buffers hold what one held before.
+
+    To ten parts in a million: of tilings that are equally fast the search may take another, whose weights come early
+    with a slightly different gain.
+    """
     single = device
     double = device
     for memory in device.memory[:-1]:
         single = changed(single, memory.name, double_buffered=False)
         double = changed(double, memory.name, double_buffered=True, capacity_bytes=memory.capacity_bytes * 2)
-    assert run(double, graph).latency_s <= run(single, graph).latency_s * SLACK + ROUNDING_S
+    assert run(double, graph).latency_s <= run(single, graph).latency_s * (1 + 1e-5) + ROUNDING_S
 
 
 @given(devices(), graphs())
