@@ -1,8 +1,9 @@
 """Eyeriss against Chen et al., JSSC 52(1), 2017, and ISCA 2016. Numbers are the papers', not ours.
 
 Tolerances are the true errors rounded up; the target stands beside them. Fitted, all on AlexNet: the set-up of a pass,
-energy of a multiply-accumulate and static power. So latency and power of VGG-16 are predictions. Which mapping the chip
-runs is inferred from the traffic of both networks, so that traffic tests the counts of a mapping, not its choice.
+energy of a multiply-accumulate and static power: with them VGG-16's latency and power are predicted, given its
+mappings. Which mapping the chip runs is inferred from the traffic of both networks, and the width of the buffer's port
+from VGG-16's bytes a cycle: traffic tests the counts of a mapping, latency its time, and neither the choice.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ ABOUT = (
     "Latency is the paper's processing latency, total latency adds what the chip loads and stores before and after it; "
     "buffer traffic is between the array and its buffers, DRAM traffic is compressed, power is the chip's without its "
     "DRAM, over the processing latency. Energy and set-up of a pass (three numbers) are fitted on AlexNet and judged "
-    "on VGG-16. What the mapper prefers is inferred from the traffic of both, so that traffic tests the counts and not "
-    "the choice. MB are 2^20 bytes."
+    "on VGG-16. Which mapping runs is inferred from the traffic of both, and the width of the buffer's port from "
+    "VGG-16's: traffic tests the counts of a mapping, latency its time, and neither the choice. MB are 2^20 bytes."
 )
 
 
