@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from accelsim.base.dtypes import DTYPES
 from accelsim.base.errors import nearest
+from accelsim.hardware.dram_curve import curve_names
 
 MAX_DIMENSION = 2**40
 
@@ -240,6 +241,8 @@ class Memory(Part):
     """Width of one access; sets an SRAM's energy."""
     dram_type: str | None = None
     """``ddr3``, ``ddr4``, ``lpddr4``, ``gddr6``, ``hbm2``, ...: sets a DRAM's energy."""
+    bank_timing: Flag = False
+    """A DRAM's sustained bandwidth follows from the bank-level timing of its ``dram_type``."""
     energy_pj_per_bit: Positive | None = None
     """Overrides the energy table."""
 
@@ -304,7 +307,7 @@ class Calibration(Part):
     window_bytes: NonNegative = 0.0
     """Operands that must have come before an op starts, and results that leave after it ends (all, if fewer)."""
     dram_efficiency: Fraction01 = 1.0
-    """Share of the nominal DRAM bandwidth that a long stream reaches."""
+    """Share of the DRAM bandwidth that a long stream reaches; with ``bank_timing``, what is lost outside the DRAM."""
     compute_efficiency: Fraction01 = 1.0
     """Share of the peak rate that a matrix unit reaches on whole tiles."""
 
@@ -352,6 +355,12 @@ class Device(Part):
                 f"default_dtype: no unit of core computes {self.default_dtype!r}; "
                 f"want one of {', '.join(self.dtypes) or 'none'}"
             )
+        for memory in self.memory:
+            if memory.bank_timing and memory.dram_type not in curve_names():
+                problems.append(
+                    f"{memory.name}.bank_timing: wants a dram_type with timing, one of {', '.join(curve_names())}; "
+                    f"got {memory.dram_type or 'none'}"
+                )
         if self.core.gang and isinstance(self.core.matrix, SystolicArray) and self.core.count > 1:
             problems.append("core.gang: one op is not spread over the arrays of several cores; want false")
         for lacking, instead in self.autocast.items():

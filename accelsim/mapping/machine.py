@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from accelsim.hardware.device import Calibration, Device, Memory, Role
+from accelsim.hardware.dram_curve import read_efficiency
 from accelsim.hardware.energy import EnergyTable, component
 from accelsim.trace import Count
 
 OFF_CHIP = ("dram", "link")
 """Components whose voltage does not follow the core clock."""
+
+LONG_RUN_BYTES = 2**20
+"""A stream whose length no longer matters to DRAM."""
 
 CLOCK_STEPS = 64
 """Clocks that a power limit chooses from, between the lowest and the nominal one."""
@@ -42,11 +46,24 @@ class Machine:
         """Every shared channel and what it sustains [bytes/s]: the DRAM and the host link."""
         rates = {}
         if self.device.dram is not None:
-            efficiency = self.calibration.dram_efficiency
+            efficiency = self.calibration.dram_efficiency * self.dram_efficiency(LONG_RUN_BYTES)
             rates[self.prefix + self.device.dram.name] = self.device.dram.bandwidth_bytes_per_s * efficiency
         if self.device.host is not None:
             rates[self.prefix + self.device.host.link.name] = self.device.host.link.bandwidth_bytes_per_s
         return rates
+
+    def dram_efficiency(self, run_bytes: float) -> float:
+        """Share of the peak that reads of such runs reach, from the banks' timing; 1 where that is not asked for."""
+        dram = self.device.dram
+        if dram is None or not dram.bank_timing or dram.dram_type is None:
+            return 1.0
+        return read_efficiency(dram.dram_type, run_bytes)
+
+    def scatter(self, channel: str, run_bytes: float) -> float:
+        """How many times longer than a long stream the same bytes take in runs at random places."""
+        if not self.is_dram(channel):
+            return 1.0
+        return self.dram_efficiency(LONG_RUN_BYTES) / self.dram_efficiency(run_bytes)
 
     @cached_property
     def sram(self) -> dict[str, Memory]:

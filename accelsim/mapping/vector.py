@@ -16,7 +16,7 @@ from accelsim.mapping.machine import Machine
 from accelsim.mapping.power import Clocked, clocked
 from accelsim.mapping.task import Placement, Task
 from accelsim.trace import Count
-from accelsim.workload.ops import Op, Tensor
+from accelsim.workload.ops import Gather, Op, Tensor
 
 PIECE_BYTES = 4096
 """A stream is cut into pieces of no less than this, unless the room asks for smaller ones (ASSUMED: one DRAM page)."""
@@ -134,6 +134,11 @@ def map_vector(op: Op, machine: Machine, placement: Placement) -> Task:
     beyond_counts, loads, stores = _beyond(op, machine, placement)
     work_ps = max(cycles * PS_PER_S / vector.freq_hz, on_chip_ps)
     load_ps = {channel: size * PS_PER_S / machine.channels[channel] for channel, size in loads.items()}
+    if isinstance(op, Gather) and placement.sources[0] is not None:
+        # Rows of a table lie at random places.
+        channel, row = placement.sources[0], op.outputs[0]
+        slower = machine.scatter(channel, row.shape[-1] * bits(row.dtype) / 8)
+        load_ps[channel] += (slower - 1) * op.bytes_read(op.inputs[0]) * PS_PER_S / machine.channels[channel]
     store_ps = {channel: size * PS_PER_S / machine.channels[channel] for channel, size in stores.items()}
     ids = {name: i for i, name in enumerate(dict.fromkeys((*loads, *stores)))}
     first, second = ([*load_ps, None, None])[:2]

@@ -42,7 +42,7 @@ class Tensor:
 
     @property
     def bytes(self) -> int:
-        """Memory that it occupies [bytes]; of a sparse one the kept elements and ``log2 M`` bits for the place of each."""
+        """Memory that it occupies [bytes]; of a sparse one what is kept, with ``log2 M`` bits for each place."""
         if self.sparsity[0] == self.sparsity[1]:
             return size_bytes(self.elements, self.dtype)
         kept, of = self.sparsity
