@@ -48,6 +48,7 @@ PIPED_WIDTH = 100
 _GAP = 2
 _LEAST_NAME = 8
 _LEAST_WRAPPED = 16
+_LEAST_COLUMNS = 4
 _PLAIN = str.maketrans({"µ": "u", "…": "~", "·": "-", "—": "-", "×": "x", "─": "-"})
 
 
@@ -85,7 +86,7 @@ def show(renderable: RenderableType, file: IO[str] | None = None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A sheet drawn as a table that fits: columns go by rank, then names lose their middle."""
+    """A sheet drawn as a table that fits: columns go by rank and from the right, then names lose their middle."""
 
     sheet: Sheet
 
@@ -122,6 +123,8 @@ class Fitted:
             if _least(columns, kept, widths) <= width:
                 break
             kept = [i for i in kept if columns[i].rank != rank]
+        while _least(columns, kept, widths) > width and len(kept) > _LEAST_COLUMNS:
+            kept.pop()
         for i in kept:
             excess = sum(widths[j] + _GAP for j in kept) - _GAP - width
             if excess > 0 and (columns[i].shrink or columns[i].wrap):
