@@ -335,13 +335,13 @@ class _Search:
 
     def clocked(self, t: Tiling, energy_pj: tuple[float, float]) -> Clocked:
         """A tiling's time at the clock that its power allows."""
-        prefetchable = self.prefetchable
+        return clocked(self.machine, energy_pj, lambda fraction: self.pipeline_ps(t, fraction, resident=False))
 
-        def time(fraction: float) -> tuple[float, float]:
-            duration = self.pipeline_ps(t, fraction, resident=False)
-            return duration, self.pipeline_ps(t, fraction, resident=True) if prefetchable else duration
-
-        return clocked(self.machine, energy_pj, time)
+    def resident_ps(self, t: Tiling, outcome: Clocked) -> float:
+        """A tiling's time at that clock with all of B on chip before it starts; its energy is the same [ps]."""
+        if not self.prefetchable:
+            return outcome.duration
+        return min(max(self.pipeline_ps(t, outcome.fraction, resident=True), outcome.floor), outcome.duration)
 
     @property
     def prefetchable(self) -> bool:
@@ -476,7 +476,7 @@ def map_matrix(op: Matmul | Conv2d, machine: Machine, placement: Placement) -> T
         unit="matrix",
         dtype=op.dtype,
         duration_ps=_whole_ps(outcome.duration) + launch_ps,
-        resident_ps=_whole_ps(min(outcome.resident, outcome.duration)) + launch_ps,
+        resident_ps=_whole_ps(search.resident_ps(tiling, outcome)) + launch_ps,
         launch_ps=launch_ps,
         prefetch_channel=search.b.channel if search.prefetchable else None,
         prefetch_bytes=int(search.b.size * search.gemm.repeats) if search.prefetchable else 0,

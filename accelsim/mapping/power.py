@@ -14,36 +14,36 @@ class Clocked:
     """A task at the clock that its power allows; times in ps."""
 
     duration: float
-    resident: float
+    floor: float
+    """What the power limit alone asks for."""
     fraction: float
     """Of the nominal clock."""
     energy_scale: float
     """(V / V_nominal)**2."""
 
 
-def clocked(machine: Machine, energy_pj: tuple[float, float], time: Callable[[float], tuple[float, float]]) -> Clocked:
+def clocked(machine: Machine, energy_pj: tuple[float, float], time: Callable[[float], float]) -> Clocked:
     """Run at the highest clock whose average dynamic power fits; below the lowest clock, memory is throttled.
 
-    ``energy_pj`` is dynamic energy on and off the chip at nominal voltage. ``time(fraction)`` gives duration and
-    duration with resident weights [ps]. As 1 pJ/ps is 1 W, energy over power is the time that the limit asks for.
-    Energy falls and time grows with a falling clock, so one crossing exists and bisection finds it; of the two clocks
-    around it the faster outcome is taken.
+    ``energy_pj`` is dynamic energy on and off the chip at nominal voltage, ``time(fraction)`` the duration at a
+    fraction of the clock [ps]. As 1 pJ/ps is 1 W, energy over power is the time that the limit asks for. Energy falls
+    and time grows with a falling clock, so one crossing exists and bisection finds it; of the two clocks around it the
+    faster outcome is taken.
     """
     on_chip, off_chip = energy_pj
     time = cache(time)
 
     def at(fraction: float) -> Clocked:
-        duration, resident = time(fraction)
         scale = machine.device.voltage_scale(fraction) ** 2
         floor = 0.0 if machine.power_w is None else (on_chip * scale + off_chip) / machine.power_w
-        return Clocked(max(duration, floor), max(resident, floor), fraction, scale)
+        return Clocked(max(time(fraction), floor), floor, fraction, scale)
 
     def fits(fraction: float) -> bool:
         scale = machine.device.voltage_scale(fraction) ** 2
-        return (on_chip * scale + off_chip) / machine.power_w <= time(fraction)[0]  # type: ignore[operator]
+        return (on_chip * scale + off_chip) / machine.power_w <= time(fraction)  # type: ignore[operator]
 
     if machine.power_w is None:
-        return Clocked(*time(1.0), 1.0, 1.0)
+        return Clocked(time(1.0), 0.0, 1.0, 1.0)
     if fits(1.0):
         return at(1.0)
     clocks = machine.clocks

@@ -523,9 +523,8 @@ def map_row_stationary(unit: RowStationary, op: Matmul | Conv2d, machine: Machin
         (size * PS_PER_S / machine.channels[channel] for channel, size in channel_bytes.items()), default=0.0
     )
 
-    def time(fraction: float) -> tuple[float, float]:
-        duration = max(core_ps / fraction + beyond_ps, least_ps)
-        return duration, duration
+    def time(fraction: float) -> float:
+        return max(core_ps / fraction + beyond_ps, least_ps)
 
     outcome = clocked(machine, machine.dynamic_pj(counts), time)
     launch = machine.calibration.launch_overhead_s

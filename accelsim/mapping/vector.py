@@ -174,9 +174,8 @@ def map_vector(op: Op, machine: Machine, placement: Placement) -> Task:
     outcomes: list[tuple[Clocked, int]] = []
     for pieces in sorted(_pieces(op, machine, placement)):
 
-        def time(fraction: float, pieces: int = pieces) -> tuple[float, float]:
-            duration = max(pieces_ps(pieces, fraction), work_ps / fraction + window_ps)
-            return duration, duration
+        def time(fraction: float, pieces: int = pieces) -> float:
+            return max(pieces_ps(pieces, fraction), work_ps / fraction + window_ps)
 
         outcomes.append((clocked(machine, energy_pj, time), pieces))
     outcome, pieces = min(outcomes, key=lambda pair: (pair[0].duration, pair[1]))

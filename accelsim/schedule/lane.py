@@ -70,16 +70,16 @@ class Site:
         return self._signatures[id(op)][1]
 
     def task(self, op: Op, machine: Machine, placement: Placement) -> Task:
-        """``map_op``, once for ops that differ only in their names."""
+        """The mapped op."""
+        task = self.alike(op, machine, placement)
+        return task if task.op == op.name else replace(task, op=op.name)
+
+    def alike(self, op: Op, machine: Machine, placement: Placement) -> Task:
+        """``map_op``, once for ops that differ only in their names: whoever was first gave the task its name."""
         key = (machine.device.name, self._signature(op), placement)
         if key not in self._memo:
             self._memo[key] = map_op(op, machine, placement)
-        task = self._memo[key]
-        return task if task.op == op.name else _renamed(task, op.name)
-
-
-def _renamed(task: Task, op: str) -> Task:
-    return replace(task, op=op)
+        return self._memo[key]
 
 
 def _signature(op: Op) -> tuple[object, ...]:
@@ -375,7 +375,7 @@ def _rough_ps(graph: Graph, site: Site, plan: Plan, on_device: Sequence[bool]) -
     chain = 0.0
     for op, here in zip(graph.ops, on_device, strict=True):
         if here:
-            least = site.task(op, machine, Placement((None,) * len(op.inputs), None, free)).resident_ps
+            least = site.alike(op, machine, Placement((None,) * len(op.inputs), None, free)).resident_ps
             moved = sum(op.bytes_read(t) for t in op.activations if t.name not in plan.resident)
             moved += sum(t.bytes for t in op.outputs if t.name not in plan.resident)
             chain += max(least, moved * PS_PER_S / machine.channels[backing] if backing else 0)
@@ -398,11 +398,11 @@ def _bound_ps(graph: Graph, site: Site, plan: Plan, on_device: Sequence[bool]) -
             continue
         sources = tuple(_channel(t, machine, plan) for t in op.inputs)
         sink = _channel(op.outputs[0], machine, plan)
-        cold = site.task(op, machine, Placement(sources, sink, free))
+        cold = site.alike(op, machine, Placement(sources, sink, free))
         least: float = cold.duration_ps
         if cold.prefetch_channel is not None:
             on_chip = tuple(None if t.role == "weight" else c for t, c in zip(op.inputs, sources, strict=True))
-            resident_ps = site.task(op, machine, Placement(on_chip, sink, free)).duration_ps
+            resident_ps = site.alike(op, machine, Placement(on_chip, sink, free)).duration_ps
             early_ps = min(room, cold.prefetch_bytes) * PS_PER_S / machine.channels[cold.prefetch_channel]
             least = max(resident_ps, least - early_ps)
         chain += least
