@@ -96,6 +96,14 @@ def test_a_stage_waits_for_what_the_stage_before_makes(batch, cores):
     assert 1 / result.throughput_items_per_s < result.latency_s / batch
 
 
+def test_an_input_that_several_stages_read_crosses_the_link_once():
+    """BERT's mask is read in every layer; each stage asked for a transfer of its own, under the same name."""
+    alone = simulate("aws_inferentia1", "bert_base", host=True, steps=1)
+    piped = simulate("aws_inferentia1", "bert_base", host=True, steps=1, parallel="pipeline")
+    moved = [sorted(op.name for op in result.ops if op.kind == "transfer") for result in (alone, piped)]
+    assert moved[0] == moved[1]
+
+
 def test_cold_start_adds_the_weights_over_the_host_link():
     """143.7 MB in INT8 over 12.5 GB/s."""
     warm = simulate("tpu_v1", "onnx:vgg19")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from accelsim.schedule.lane import DEVICE, HOST, Item, Lane, Site, link_task, plan_lane, runs_on
+from accelsim.schedule.lane import DEVICE, HOST, Lane, Site, link_task, plan_lane, runs_on
 from accelsim.schedule.parallel import shares, stages
 from accelsim.schedule.program import Job, Program
 from accelsim.schedule.residency import live_bytes
@@ -16,8 +16,9 @@ def program(lanes: Sequence[Lane], site: Site, *, steps: int, cold: bool, pipeli
     """Jobs of ``steps`` steps on each lane; in a pipeline the lanes are stages of one step, else replicas of it.
 
     A core takes its jobs in order, step after step. ``cold``: every lane's weights come over the host link first.
+    A tensor that several stages want crosses the link once, for the first of them.
     """
-    jobs: list[Job] = []
+    jobs: dict[str, Job] = {}
     channels = dict(site.machine.channels)
     if site.host is not None:
         channels |= site.host.channels
@@ -28,10 +29,11 @@ def program(lanes: Sequence[Lane], site: Site, *, steps: int, cold: bool, pipeli
             core = "cores" if site.machine.device.core.gang and len(lanes) == 1 else f"core{number}"
             if cold and step == 0:
                 load = _load(lane, replica)
-                jobs.append(load)
+                jobs[load.name] = load
                 last_on_core[number] = load.name
-            jobs += _jobs(lane.items, lane, step, replica, core, last_on_core, number)
-    return Program(tuple(jobs), channels, steps)
+            for job in _jobs(lane, step, replica, core, last_on_core, number):
+                jobs.setdefault(job.name, job)
+    return Program(tuple(jobs.values()), channels, steps)
 
 
 def _load(lane: Lane, replica: int) -> Job:
@@ -47,13 +49,11 @@ def _link(lane: Lane) -> str:
     return host.link.name
 
 
-def _jobs(
-    items: Sequence[Item], lane: Lane, step: int, replica: int, core: str, last_on_core: dict[int, str], number: int
-) -> Iterator[Job]:
+def _jobs(lane: Lane, step: int, replica: int, core: str, last_on_core: dict[int, str], number: int) -> Iterator[Job]:
     def full(name: str) -> str:
         return f"s{step}.r{replica}.{name}"
 
-    for item in items:
+    for item in lane.items:
         needs = [full(name) for name in item.needs]
         before = last_on_core.get(number)
         if item.where == DEVICE:
