@@ -1,7 +1,7 @@
 """Mappings against closed forms and brute force."""
 
 import dataclasses
-from itertools import product
+from itertools import pairwise, product
 from math import ceil
 
 import numpy as np
@@ -16,7 +16,7 @@ from accelsim.hardware.loader import load_device
 from accelsim.mapping import Machine, Placement, map_op
 from accelsim.mapping.matrix import _Search, map_matrix, matrix_unit, tile_sizes
 from accelsim.mapping.models import gemm_of, matrix_model
-from accelsim.workload.ops import Conv2d, Matmul, Softmax, Tensor
+from accelsim.workload.ops import Conv2d, Elementwise, Matmul, Softmax, Tensor
 
 
 def product_op(m, k, n, dtype="int8", batch=1):
@@ -223,3 +223,19 @@ def test_every_action_has_a_price(name, m, k, n):
     assert on > 0
     assert off > 0
     assert dataclasses.replace(task) == task
+
+
+@given(devices(), st.integers(1, 10**6), st.booleans())
+def test_a_vector_op_is_not_slower_in_more_room(device, size, stored):
+    """From a few bytes, less than a piece, up to all of every memory."""
+    machine = machine_of(device)
+    tensors = [Tensor(name=name, shape=(1, size), dtype="int8") for name in ("x", "y")]
+    op = Elementwise(name="op", inputs=(tensors[0],), outputs=(tensors[1],), function="relu")
+
+    def duration_ps(room):
+        free = tuple((m.name, min(room, machine.capacity_bytes(m))) for m in machine.sram.values())
+        return map_op(op, machine, Placement(("dram",), "dram" if stored else None, free)).duration_ps
+
+    durations = [duration_ps(room) for room in (64, 1024, 2**14, 2**18, 2**24)]
+    for less, more in pairwise(durations):
+        assert more <= less + 1  # a picosecond is rounding

@@ -19,7 +19,7 @@ from accelsim.trace import Count
 from accelsim.workload.ops import Gather, Op, Tensor
 
 PIECE_BYTES = 4096
-"""A stream is cut into pieces of no less than this, unless the room asks for smaller ones (ASSUMED: one DRAM page)."""
+"""A stream is cut into pieces of no less than this; smaller ones gain nothing (ASSUMED: one DRAM page)."""
 
 
 def vector_cycles(op: Op, vector: VectorUnit, dtype: str, cores: int) -> float:
@@ -105,7 +105,8 @@ def windowed(sizes: Mapping[str, float], times_ps: Mapping[str, float], machine:
 def _pieces(op: Op, machine: Machine, placement: Placement) -> set[int]:
     """Numbers of pieces to try: the fewest whose buffers fit, and as many as are worth it.
 
-    More pieces overlap better, so that the larger number is at least as fast and does not depend on the room.
+    More pieces overlap better, so that the larger number is at least as fast and does not depend on the room. A
+    room that is too small for these asks for smaller ones still; they are timed alike, or less room would be faster.
     """
     streamed = sum(
         op.bytes_read(t) for t, channel in zip(op.inputs, placement.sources, strict=True) if channel is not None
@@ -117,7 +118,8 @@ def _pieces(op: Op, machine: Machine, placement: Placement) -> set[int]:
         if room < 1:
             raise MappingError(f"op {op.name}: nothing of {memory.name} is free for pieces of its operands")
         fewest = _power_of_two(streamed / room)
-    return {fewest, max(fewest, _power_of_two(streamed / PIECE_BYTES))}
+    most = _power_of_two(streamed / PIECE_BYTES)
+    return {min(fewest, most), most}
 
 
 def _power_of_two(least: float) -> int:
