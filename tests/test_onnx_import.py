@@ -228,6 +228,20 @@ def test_wrong_params_name_the_known_and_the_batch(save):
     )
 
 
+@pytest.mark.parametrize(("layout", "shape"), [(0, [5, 2, 16]), (0, [5, 1, 16]), (1, [2, 5, 16])])
+def test_a_recurrent_node_says_which_axis_of_its_inputs_is_the_batch(save, layout, shape):
+    """Nothing is named: [5, 2, 16] are 5 steps of 2 items, and the steps must not be taken for the batch."""
+    batch = shape[1 - layout]
+    state = [1, batch, 32] if layout == 0 else [batch, 1, 32]
+    gru = node("GRU", "x w r b lengths h", hidden_size=32, layout=layout)
+    weights = {"w": (1, 96, 16), "r": (1, 96, 32), "b": (1, 192)}
+    path = save([gru], {"x": shape, "lengths": [batch], "h": state}, weights, types={"lengths": TensorProto.INT32})
+    for items in (1, 3):
+        graph = import_onnx(path, batch=items)
+        assert graph.macs == items * 5 * 96 * (16 + 32)
+        assert graph.tensors["h"].elements == items * 32
+
+
 def test_a_first_axis_that_is_a_parameter_is_no_batch(save):
     path = save([node("MatMul", "x w")], {"x": ["tokens", 8]}, {"w": (8, 2)})
     assert import_onnx(path, batch=5).macs == 5 * 16

@@ -159,6 +159,13 @@ def _one_hot(net: Network, node: Node, carrier: str, axis: int) -> int | None:
 RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
 
 
+def recurrent_input_axes(node: Node) -> dict[str, int]:
+    """Return the batch axis of what a recurrent node reads: x, the steps of each item, and the first states."""
+    states = 0 if node.integer("layout", 0) else 1
+    read = {0: states, 4: 0, 5: states, 6: states}
+    return {node.inputs[i]: axis for i, axis in read.items() if i < len(node.inputs) and node.inputs[i]}
+
+
 def _recurrent_axes(node: Node) -> dict[str, int]:
     """ONNX layout 0 is [steps, directions, batch, hidden] and [directions, batch, hidden]; layout 1 is batch first."""
     first = node.integer("layout", 0)

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped,u
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
 
 from accelsim.base.errors import WorkloadError, nearest
-from accelsim.workload.batch_axis import follow, scale
+from accelsim.workload.batch_axis import RECURRENT, follow, recurrent_input_axes, scale
 from accelsim.workload.files import content
 from accelsim.workload.network import Network, Node, Shape
 
@@ -62,12 +62,12 @@ def read_onnx(path: str | Path, *, batch: int, params: Mapping[str, int]) -> Net
     model = _load(path)
     graph = model.graph
     given = _given(graph)
-    axes, own_batch = _bind_sizes(path.name, given, params)
+    nodes = tuple(_nodes(graph))
+    axes, own_batch = _bind_sizes(path.name, given, nodes, params)
     _check_sizes(path.name, graph)
     constants = _constants(graph)
     _forget_values(graph)
     _forget_shapes(graph)
-    nodes = tuple(_nodes(graph))
     weights = frozenset(_weights(graph))
     _check_wiring(path.name, nodes, weights | {value.name for value in given})
     shapes, dtypes, assumed = _infer(path.name, model, nodes)
@@ -191,13 +191,15 @@ def _check_sizes(file: str, graph: GraphProto) -> None:
 # --- free sizes -----------------------------------------------------------------------------------------------------
 
 
-def _bind_sizes(file: str, given: list[ValueInfoProto], params: Mapping[str, int]) -> tuple[dict[str, int], int]:
+def _bind_sizes(
+    file: str, given: list[ValueInfoProto], nodes: Iterable[Node], params: Mapping[str, int]
+) -> tuple[dict[str, int], int]:
     """Fix every free size of the inputs; return the batch axis of each input, and the batch that the file is made for.
 
     A batch that is symbolic, zero or not said counts as 1.
     """
     _check_have_shapes(file, given)
-    axes = _batch_axes(given, params)
+    axes = _batch_axes(given, nodes, params)
     main = next((value for value in given if value.name in axes), None)
     own = _fixed(_dims(main)[axes[main.name]]) if main is not None else 1
     batch_symbols = {_dims(v)[axes[v.name]].dim_param for v in given if v.name in axes} - {""}
@@ -238,11 +240,11 @@ def _says_batch(symbol: str) -> bool:
     return word in BATCH_WORDS or "batch" in word
 
 
-def _batch_axes(given: Iterable[ValueInfoProto], params: Mapping[str, int]) -> dict[str, int]:
-    """Choose the batch axis of each input: one whose symbol says so, else the first of those of rank two and more.
+def _batch_axes(given: Iterable[ValueInfoProto], nodes: Iterable[Node], params: Mapping[str, int]) -> dict[str, int]:
+    """Choose the batch axis of each input: one whose symbol says so, else where a recurrent node that reads it has it.
 
-    A vector is a batch where it is all that is given, or where its size bears the batch's symbol. A first axis whose
-    symbol is among ``params`` is none.
+    Else it is the first axis of those of rank two and more. A vector is a batch where it is all that is given, or where
+    its size bears the batch's symbol. A first axis whose symbol is among ``params`` is none.
     """
     values = [value for value in given if len(_dims(value))]
     named = {
@@ -252,6 +254,10 @@ def _batch_axes(given: Iterable[ValueInfoProto], params: Mapping[str, int]) -> d
         symbols = {_dims(v)[named[v.name]].dim_param for v in values if v.name in named}
         first = {v.name: 0 for v in values if v.name not in named and _dims(v)[0].dim_param in symbols}
         return {**first, **named}
+    read = {k: a for n in nodes if n.op_type in RECURRENT for k, a in recurrent_input_axes(n).items()}
+    recurrent = {v.name: read[v.name] for v in values if v.name in read and read[v.name] < len(_dims(v))}
+    if recurrent:
+        return recurrent
     matrices = [v for v in values if len(_dims(v)) > 1] or values
     if not matrices:
         return {}
