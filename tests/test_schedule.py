@@ -8,10 +8,16 @@ from hypothesis import strategies as st
 from strategies import graphs
 
 from accelsim.base.errors import MappingError
+from accelsim.hardware.energy import energy_table_of
 from accelsim.hardware.loader import load_device
+from accelsim.mapping import Machine
+from accelsim.schedule import Site, plan_lane
+from accelsim.schedule.lane import _bound_ps, _rough_ps
 from accelsim.schedule.parallel import partition, shares
 from accelsim.schedule.residency import _arena, _lives, live_bytes, plans
 from accelsim.simulation import simulate
+from accelsim.workload.graph import Graph
+from accelsim.workload.ops import Conv2d, Tensor
 
 
 @given(st.lists(st.integers(1, 100), min_size=1, max_size=9), st.integers(1, 9))
@@ -141,3 +147,19 @@ def test_live_bytes_hold_what_each_op_touches(graph):
     for op, live in zip(graph.ops, live_bytes(graph), strict=True):
         touched = {t.name: t.bytes for t in (*op.activations, *op.outputs)}
         assert live >= sum(touched.values())
+
+
+def test_bounds_of_a_plan_know_that_activations_cross_in_run_length_code():
+    """An image of which nine in ten are zeros takes a seventh of its bytes; bounds may ask for no more time."""
+    device = load_device("eyeriss_v1", {"dram.bandwidth_bytes_per_s": 2e7})
+    x, y = (Tensor(name=n, shape=(1, c, 13, 13), dtype="int16", zeros=0.9) for n, c in (("x", 256), ("y", 8)))
+    w = Tensor(name="w", shape=(8, 256, 1, 1), dtype="int16", role="weight")
+    op = Conv2d(
+        name="c", inputs=(x, w), outputs=(y,), batch=1, c_in=256, h_in=13, w_in=13, c_out=8, h_out=13, w_out=13,
+        kh=1, kw=1, pad=(0, 0, 0, 0),
+    )  # fmt: skip
+    graph = Graph(name="sparse", ops=(op,), batch=1)
+    site = Site(Machine(device, energy_table_of(device), 1, None), None)
+    lane = plan_lane(graph, site)
+    rough, close = (bound(graph, site, lane.plan, [True]) for bound in (_rough_ps, _bound_ps))
+    assert rough <= close <= lane.chain_ps

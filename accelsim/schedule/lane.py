@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heappush
 
+from accelsim.base.dtypes import bits
 from accelsim.base.errors import MappingError
 from accelsim.base.units import PS_PER_S
-from accelsim.hardware.device import Device, Memory
+from accelsim.hardware.device import Device, Memory, RowStationary
 from accelsim.mapping import Machine, Placement, Task, map_op
+from accelsim.mapping.row_stationary import coded_share
 from accelsim.schedule.residency import Plan, plans
 from accelsim.trace import Count
 from accelsim.workload.graph import Graph
@@ -376,8 +378,10 @@ def _rough_ps(graph: Graph, site: Site, plan: Plan, on_device: Sequence[bool]) -
     for op, here in zip(graph.ops, on_device, strict=True):
         if here:
             least = site.alike(op, machine, Placement((None,) * len(op.inputs), None, free)).resident_ps
-            moved = sum(op.bytes_read(t) for t in op.activations if t.name not in plan.resident)
-            moved += sum(t.bytes for t in op.outputs if t.name not in plan.resident)
+            moved = sum(
+                _least_bytes(op.bytes_read(t), t, machine) for t in op.activations if t.name not in plan.resident
+            )
+            moved += sum(_least_bytes(t.bytes, t, machine) for t in op.outputs if t.name not in plan.resident)
             chain += max(least, moved * PS_PER_S / machine.channels[backing] if backing else 0)
     return chain
 
@@ -408,10 +412,18 @@ def _bound_ps(graph: Graph, site: Site, plan: Plan, on_device: Sequence[bool]) -
         chain += least
         for tensor, channel in zip(op.inputs, sources, strict=True):
             if channel is not None:
-                total[channel] += op.bytes_read(tensor)
+                total[channel] += _least_bytes(op.bytes_read(tensor), tensor, machine)
         if sink is not None:
-            total[sink] += sum(t.bytes for t in op.outputs)
+            total[sink] += sum(_least_bytes(t.bytes, t, machine) for t in op.outputs)
     return max(chain, *(size * PS_PER_S / machine.channels[channel] for channel, size in total.items()), 0.0)
+
+
+def _least_bytes(size: int, tensor: Tensor, machine: Machine) -> int:
+    """What ``size`` bytes of a tensor are at least on their way: activations may cross in run-length code."""
+    matrix = machine.device.core.matrix
+    if tensor.role == "weight" or not isinstance(matrix, RowStationary) or not matrix.run_length_coded:
+        return size
+    return int(size * coded_share(tensor.zeros, bits(tensor.dtype)))
 
 
 def _channel(tensor: Tensor, machine: Machine, plan: Plan) -> str | None:
