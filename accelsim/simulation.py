@@ -13,7 +13,7 @@ from typing import Any, Literal
 from accelsim.analysis.result import Result
 from accelsim.analysis.summary import Run, summarize
 from accelsim.base.dtypes import DTYPES
-from accelsim.base.errors import MappingError, WorkloadError, nearest
+from accelsim.base.errors import InputError, MappingError, WorkloadError, nearest
 from accelsim.base.units import PS_PER_S
 from accelsim.engine import run
 from accelsim.hardware.device import Device
@@ -49,6 +49,16 @@ class Options:
     energy_table: str | None = None
     fidelity: Literal["tile", "cycle"] = "tile"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        choices = {"parallel": (None, "data", "pipeline"), "start": ("warm", "cold"), "fidelity": ("tile", "cycle")}
+        problems = [
+            f"{name}: got {getattr(self, name)!r}; want one of {', '.join(map(str, known))}"
+            for name, known in choices.items()
+            if getattr(self, name) not in known
+        ]
+        if problems:
+            raise InputError(*problems)
 
 
 def simulate(

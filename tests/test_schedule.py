@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import graphs
 
-from accelsim.base.errors import MappingError
+from accelsim.base.errors import InputError, MappingError
 from accelsim.hardware.energy import energy_table_of
 from accelsim.hardware.loader import load_device
 from accelsim.mapping import Machine
@@ -163,3 +163,10 @@ def test_bounds_of_a_plan_know_that_activations_cross_in_run_length_code():
     lane = plan_lane(graph, site)
     rough, close = (bound(graph, site, lane.plan, [True]) for bound in (_rough_ps, _bound_ps))
     assert rough <= close <= lane.chain_ps
+
+
+@pytest.mark.parametrize("wrong", [{"parallel": "both"}, {"start": "hot"}, {"fidelity": "roofline"}])
+def test_a_choice_that_does_not_exist_is_refused(wrong):
+    """It was taken for the default."""
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        simulate("tpu_v1", "resnet50", **wrong)
