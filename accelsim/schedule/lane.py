@@ -190,12 +190,12 @@ class _Placer:
     def add(self, op: Op, index: int) -> None:
         """Put an op where it runs."""
         place = DEVICE if runs_on(op, self.site.machine.device) else HOST
-        needs = [self.bring(tensor, place) for tensor in op.activations]
         machine = self.site.machine if place == DEVICE else self.site.host
         if machine is None:
             raise MappingError(
                 f"{self.site.machine.device.name} cannot run op {op.name} ({_what(op)}) and has no host that could"
             )
+        needs = [self.bring(tensor, place) for tensor in op.activations]
         placement = self._placement(op, index) if place == DEVICE else _from_memory(op, machine)
         task = self.site.task(op, machine, placement)
         self.items.append(Item(op.name, task, place, tuple(dict.fromkeys(n for n in needs if n))))
