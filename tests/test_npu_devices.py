@@ -1,7 +1,7 @@
 """Three NPUs against what is published about them. Nothing in their files is fitted to these numbers.
 
-None of the numbers is silicon: NVDLA's are NVIDIA's estimates, Gemmini's come from its RTL on FPGAs (FireSim, as far as
-its repository says), the Ethos-U55's is what Arm's compiler predicts.
+None of the numbers is silicon: NVDLA's are NVIDIA's estimates, Gemmini's stand in a pull request that does not say how
+they were got (UNVERIFIED: its RTL on FireSim's FPGAs), the Ethos-U55's is what Arm's compiler predicts.
 """
 
 from __future__ import annotations
