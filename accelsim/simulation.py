@@ -94,7 +94,7 @@ def simulate(
 
     lanes = _lanes(site, whole, build, dtype, options, lane_count)
     pipeline = options.parallel == "pipeline"
-    steps = options.steps or (4 * lane_count if pipeline else 1)
+    steps = options.steps or (6 * lane_count if pipeline else 1)
     trace = run(program(lanes, site, steps=steps, cold=options.start == "cold", pipeline=pipeline))
     return summarize(
         Run(

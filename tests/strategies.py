@@ -64,6 +64,7 @@ def devices(draw, *, tdp=ANY_TDP):
             **SOURCE}, "memory": memories, "power": power,
             "calibration": {
                 "launch_overhead_s": draw(st.sampled_from([0.0, 1e-6])),
+                "window_bytes": draw(st.sampled_from([0.0, 0.0, 1000.0])),
                 "dram_efficiency": draw(st.floats(0.5, 1)), "compute_efficiency": draw(st.floats(0.5, 1)), **SOURCE,
             },
             **SOURCE,

@@ -79,7 +79,7 @@ def test_a_pipeline_keeps_weights_that_fit_and_raises_throughput():
     """ResNet-50's 51 MB of BF16 weights do not fit one core's SBUF, a quarter of them nearly does."""
     alone = simulate("aws_inferentia1", "resnet50", batch=1)
     piped = simulate("aws_inferentia1", "resnet50", batch=1, parallel="pipeline")
-    assert piped.throughput_items_per_s > 2 * alone.throughput_items_per_s
+    assert piped.throughput_items_per_s > 1.5 * alone.throughput_items_per_s
     assert piped.bytes_by_memory["dram"]["read"] < alone.bytes_by_memory["dram"]["read"]
     assert piped.macs == alone.macs
     assert piped.latency_s >= 1 / piped.throughput_items_per_s  # stages in a row take longer than the slowest of them
@@ -98,7 +98,7 @@ def test_a_stage_waits_for_what_the_stage_before_makes(batch, cores):
     for i in range(cores - 1):
         assert first[f"core{i + 1}"] >= last[f"core{i}"]
     busy = sum(last[core] - first[core] for core in first)
-    assert result.latency_s >= busy
+    assert result.latency_s == pytest.approx(busy, rel=1e-9)
     assert 1 / result.throughput_items_per_s < result.latency_s / batch
 
 
@@ -108,6 +108,27 @@ def test_an_input_that_several_stages_read_crosses_the_link_once():
     piped = simulate("aws_inferentia1", "bert_base", host=True, steps=1, parallel="pipeline")
     moved = [sorted(op.name for op in result.ops if op.kind == "transfer") for result in (alone, piped)]
     assert moved[0] == moved[1]
+
+
+@pytest.mark.parametrize(("workload", "cores"), [("bert_base", 4), ("resnet50", 2)])
+def test_a_full_pipeline_is_steady(workload, cores):
+    """No more wait between two stages than two results: however long it runs, the pace is the slowest stage's."""
+    runs = [
+        simulate("aws_inferentia1", workload, batch=8, cores=cores, parallel="pipeline", steps=steps)
+        for steps in (16, 64)
+    ]
+    assert runs[0].latency_s == runs[1].latency_s
+    assert runs[0].throughput_items_per_s == pytest.approx(runs[1].throughput_items_per_s, rel=0.01)
+    stages = {}
+    for op in runs[0].ops:
+        if op.core.startswith("core"):
+            stages[op.core] = stages.get(op.core, 0.0) + op.latency_s
+    assert runs[1].throughput_items_per_s <= 8 / max(stages.values()) * 1.05  # later steps find more weights fetched
+
+
+def test_an_op_that_no_one_has_is_refused():
+    with pytest.raises(MappingError, match=r"eyeriss_v1 cannot run op .* and has no host that could"):
+        simulate("eyeriss_v1", "resnet50")
 
 
 def test_cold_start_adds_the_weights_over_the_host_link():

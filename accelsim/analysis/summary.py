@@ -67,7 +67,7 @@ def summarize(run: Run, **said: Any) -> Result:
     return Result(
         batch=run.graph.batch,
         precision=run.dtype,
-        clock_hz=_mean_clock_hz(own),
+        clock_hz=_mean_clock_hz(own, (run.device.core.matrix or run.device.core.vector).freq_hz),
         cores=run.cores,
         steps=run.steps,
         energy_table=run.table.name,
@@ -101,25 +101,31 @@ def summarize(run: Run, **said: Any) -> Result:
 
 
 def times(trace: Trace, batch: int, steps: int) -> tuple[float, float]:
-    """Latency of the first step [s], and items a second in the steady state, over the later half of the steps."""
+    """Latency of the first step [s], and items a second in the steady state.
+
+    That is over the steps between the first third, while a pipeline fills, and the last one, while it drains and the
+    stages that still work have the memory to themselves.
+    """
     ends = [0] * steps
     for span in trace.spans:
         ends[span.step] = max(ends[span.step], span.end_ps)
     latency_s = s_from_ps(ends[0])
     if steps == 1:
         return latency_s, batch / latency_s
-    middle = (steps - 1) // 2
-    return latency_s, batch * (steps - 1 - middle) / s_from_ps(ends[-1] - ends[middle])
+    third = steps // 3
+    first, last = (third, steps - 1 - third) if steps >= 6 else (0, steps - 1)
+    return latency_s, batch * (last - first) / s_from_ps(ends[last] - ends[first])
 
 
 def _per_step(total: Mapping[str, float], steps: int) -> dict[str, float]:
     return {name: value / steps for name, value in total.items()}
 
 
-def _mean_clock_hz(spans: Sequence[Span]) -> float:
+def _mean_clock_hz(spans: Sequence[Span], nominal_hz: float) -> float:
+    """Weighted by multiply-accumulates; the nominal clock where the device computed nothing."""
     macs = sum(span.macs for span in spans)
     if not macs:
-        return max((span.clock_hz for span in spans), default=0.0)
+        return max((span.clock_hz for span in spans), default=0.0) or nominal_hz
     return sum(span.macs * span.clock_hz for span in spans) / macs
 
 

@@ -245,8 +245,8 @@ class _Search:
         edge_m, edge_n = g.m - (np.ceil(g.m / m) - 1) * m, g.n - (np.ceil(g.n / n) - 1) * n
         last = (edge_m / g.m) * (edge_n / g.n)
         cycles = self.cycles * self.ps_per_cycle
-        core = np.maximum(cycles, self.on_chip_ps) + self.model.fill_cycles * self.ps_per_cycle + self.finish_ps * last
-        fixed = np.maximum(first + self.result_ps * last, self.window_ps(resident=False))
+        core = np.maximum(cycles, self.on_chip_ps) + self.model.fill_cycles * self.ps_per_cycle
+        finish, edges, window = self.finish_ps * last, first + self.result_ps * last, self.window_ps(resident=False)
         by_channel: dict[str, Array] = {}
         loads = [(self.a.channel, a_ps * again_a), (self.b.channel, b_ps * again_b)]
         results = [(x.channel, np.full_like(m, x.size * self.ps_per_byte(x.channel))) for x in (self.c, *self.extras)]
@@ -256,11 +256,12 @@ class _Search:
         channels = np.max([*by_channel.values(), np.zeros_like(m)], axis=0)
         power_w = self.machine.power_w
         if power_w is None:
-            return np.asarray(np.maximum(core + fixed, channels))
+            return np.asarray(np.maximum(core + np.maximum(finish + edges, window), channels))
         on_chip, off_chip = self.energies_pj
         clocks = np.array(self.machine.clocks)[:, None]
         scales = np.array(self.machine.energy_scales)[:, None]
-        by_clock = np.maximum(np.maximum(core / clocks + fixed, channels), (on_chip * scales + off_chip) / power_w)
+        busy = core / clocks + np.maximum(finish / clocks + edges, window)
+        by_clock = np.maximum(np.maximum(busy, channels), (on_chip * scales + off_chip) / power_w)
         return np.asarray(by_clock.min(axis=0))
 
     @cached_property
@@ -310,7 +311,7 @@ class _Search:
             (ids[names[0]], ids[names[1]], ids[names[2]]),
             self.buffers,
         )
-        busy = max(work_ps * stretch / self.ps_per_cycle, self.finish_ps / fraction)
+        busy = max(work_ps * stretch / self.ps_per_cycle, self.finish_ps * g.repeats / fraction)
         return (
             max(piped, busy + self.window_ps(resident=resident)) + self.model.fill_cycles * self.ps_per_cycle / fraction
         )

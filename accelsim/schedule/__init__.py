@@ -15,8 +15,10 @@ __all__ = ["Job", "Lane", "Program", "Site", "live_bytes", "plan_lane", "program
 def program(lanes: Sequence[Lane], site: Site, *, steps: int, cold: bool, pipeline: bool) -> Program:
     """Jobs of ``steps`` steps on each lane; in a pipeline the lanes are stages of one step, else replicas of it.
 
-    A core takes its jobs in order, step after step. ``cold``: every lane's weights come over the host link first.
-    A tensor that several stages want crosses the link once, for the first of them.
+    A core takes its jobs in order, step after step, and a lane begins a step when it has ended the one before; in a
+    pipeline also not before the next stage has ended the step two before, so that no more than two results wait
+    between them. ``cold``: every lane's weights come over the host link first. A tensor that several stages want
+    crosses the link once, for the first of them.
     """
     jobs: dict[str, Job] = {}
     channels = dict(site.machine.channels)
@@ -24,6 +26,7 @@ def program(lanes: Sequence[Lane], site: Site, *, steps: int, cold: bool, pipeli
         channels |= site.host.channels
     last_on_core: dict[int, str] = {}
     for step in range(steps):
+        # The last job of each lane in a step is what later steps wait for.
         for number, lane in enumerate(lanes):
             replica = 0 if pipeline else number
             core = "cores" if site.machine.device.core.gang and len(lanes) == 1 else f"core{number}"
@@ -31,9 +34,16 @@ def program(lanes: Sequence[Lane], site: Site, *, steps: int, cold: bool, pipeli
                 load = _load(lane, replica)
                 jobs[load.name] = load
                 last_on_core[number] = load.name
-            for job in _jobs(lane, step, replica, core, last_on_core, number):
+            gate = [_name(step - 1, replica, lane.items[-1].name)] if step else []
+            if pipeline and number + 1 < len(lanes) and step >= 2:
+                gate.append(_name(step - 2, replica, lanes[number + 1].items[-1].name))
+            for job in _jobs(lane, step, replica, core, last_on_core, number, gate):
                 jobs.setdefault(job.name, job)
     return Program(tuple(jobs.values()), channels, steps)
+
+
+def _name(step: int, replica: int, item: str) -> str:
+    return f"s{step}.r{replica}.{item}"
 
 
 def _load(lane: Lane, replica: int) -> Job:
@@ -49,19 +59,28 @@ def _link(lane: Lane) -> str:
     return host.link.name
 
 
-def _jobs(lane: Lane, step: int, replica: int, core: str, last_on_core: dict[int, str], number: int) -> Iterator[Job]:
-    def full(name: str) -> str:
-        return f"s{step}.r{replica}.{name}"
-
+def _jobs(
+    lane: Lane,
+    step: int,
+    replica: int,
+    core: str,
+    last_on_core: dict[int, str],
+    number: int,
+    gate: Sequence[str],
+) -> Iterator[Job]:
+    """Jobs of one lane in one step; what waits for nothing of its own lane waits for ``gate``."""
+    own = {item.name for item in lane.items}
     for item in lane.items:
-        needs = [full(name) for name in item.needs]
+        needs = [_name(step, replica, name) for name in item.needs]
+        if not own & {*item.needs}:
+            needs += gate
         before = last_on_core.get(number)
         if item.where == DEVICE:
             if before is not None:
                 needs.append(before)
-            last_on_core[number] = full(item.name)
+            last_on_core[number] = _name(step, replica, item.name)
         yield Job(
-            name=full(item.name),
+            name=_name(step, replica, item.name),
             task=item.task,
             resource=core if item.where == DEVICE else HOST if item.where == HOST else _link(lane),
             needs=tuple(dict.fromkeys(needs)),
