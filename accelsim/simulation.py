@@ -51,14 +51,45 @@ class Options:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        choices = {"parallel": (None, "data", "pipeline"), "start": ("warm", "cold"), "fidelity": ("tile", "cycle")}
         problems = [
-            f"{name}: got {getattr(self, name)!r}; want one of {', '.join(map(str, known))}"
-            for name, known in choices.items()
-            if getattr(self, name) not in known
+            f"{name}: got {getattr(self, name)!r}; want {wanted}"
+            for name, (right, wanted) in _RIGHT.items()
+            if not right(getattr(self, name))
         ]
         if problems:
             raise InputError(*problems)
+
+
+def _one_of(*known: object) -> tuple[Callable[[object], bool], str]:
+    return lambda value: value in known, f"one of {', '.join(map(str, known))}"
+
+
+def _whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _count(value: object) -> bool:
+    return value is None or _whole(value, 1)
+
+
+def _text(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+_RIGHT: dict[str, tuple[Callable[[object], bool], str]] = {
+    "batch": (_count, "a whole number >= 1"),
+    "precision": (_text, "the name of a number format"),
+    "cores": (_count, "a whole number >= 1"),
+    "parallel": _one_of(None, "data", "pipeline"),
+    "steps": (_count, "a whole number >= 1"),
+    "start": _one_of("warm", "cold"),
+    "host": (lambda value: isinstance(value, bool), "True or False"),
+    "sparsity": (_text, "text, as 2:4"),
+    "energy_table": (_text, "the name of a node, or a path"),
+    "fidelity": _one_of("tile", "cycle"),
+    "seed": (lambda value: _whole(value, 0), "a whole number >= 0"),
+}
+"""What each option may be, and how to say it."""
 
 
 def simulate(
@@ -76,14 +107,12 @@ def simulate(
     function from a batch size to one. Keyword arguments are the fields of ``Options``. Raises InputError for what
     cannot be.
     """
-    options = options or Options(**kwargs)
-    chosen = device if isinstance(device, Device) else load_device(device, overrides or {})
+    options = options or _options(kwargs)
+    chosen = _device(device, overrides or {})
     dtype, warnings = precision_for(chosen, options.precision)
     build = _builder(workload, params or {}, options.sparsity)
     whole = build(options.batch)
     cores, lane_count = _cores(chosen, options, whole.batch)
-    if options.steps is not None and options.steps < 1:
-        raise MappingError(f"steps: got {options.steps}; want at least 1")
     site = _site(chosen, cores, lane_count, whole, options)
     table = site.machine.energy
     if options.energy_table is not None:
@@ -117,6 +146,28 @@ def simulate(
         warnings=(*warnings, *whole.notes, *_warnings(site, lanes)),
         accelsim_version=_version(),
     )
+
+
+def _options(asked: Mapping[str, Any]) -> Options:
+    unknown = [
+        f"{name}: unknown{nearest(name, _RIGHT)}; want one of {', '.join(_RIGHT)}"
+        for name in asked
+        if name not in _RIGHT
+    ]
+    if unknown:
+        raise InputError(*unknown)
+    return Options(**asked)
+
+
+def _device(device: object, overrides: Mapping[str, Any]) -> Device:
+    """A device from its name, path or itself."""
+    if isinstance(device, Device):
+        if overrides:
+            raise InputError("overrides: want the device by its name or path, not as a Device")
+        return device
+    if not isinstance(device, str | os.PathLike):
+        raise InputError(f"device: got {device!r}; want a name, a path or a Device")
+    return load_device(device, {str(key): value for key, value in overrides.items()})
 
 
 def precision_for(device: Device, asked: str | None) -> tuple[str, list[str]]:
@@ -161,6 +212,10 @@ def _dense_builder(workload: Workload, params: Mapping[str, int]) -> Callable[[i
     if callable(workload):
         function = workload
         return lambda batch: function(batch or 1)
+    if not isinstance(workload, str | os.PathLike):
+        raise WorkloadError(
+            f"workload: got {workload!r}; want a name, a path, a Graph or a function from a batch to one"
+        )
     name = os.fspath(workload)
     return lambda batch: load_workload(name, batch=batch, params=params)
 
