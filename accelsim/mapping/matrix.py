@@ -7,7 +7,6 @@ faster memory never slows an op at a fixed clock.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -15,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.base.errors import MappingError
-from accelsim.base.units import PS_PER_S, ceil_div
+from accelsim.base.units import PS_PER_S, ROUNDING, ceil_div
 from accelsim.hardware.device import Role, RowStationary, SystolicArray, TensorCores, VectorUnit
 from accelsim.kernels.pipeline import pipeline_time
 from accelsim.mapping.counted import counted
+from accelsim.mapping.finish import finished
 from accelsim.mapping.machine import Machine
 from accelsim.mapping.models import Array, Gemm, MatrixModel, gemm_of, matrix_model, on_chip_seconds
 from accelsim.mapping.power import Clocked, clocked
@@ -54,10 +54,6 @@ class Operand:
     role: Role
     size: float
     channel: str | None
-
-
-ROUNDING = 1e-12
-"""Relative difference of times that rounding alone can make."""
 
 
 def tile_sizes(extent: int, quantum: int) -> list[int]:
@@ -425,11 +421,6 @@ class _Search:
         return total
 
 
-def _whole_ps(duration: float) -> int:
-    """Rounded up, but for what rounding alone has added: 984000.0000000001 ps are 984 cycles of 1 GHz."""
-    return math.ceil(duration * (1 - ROUNDING))
-
-
 def check_sparsity(op: Matmul | Conv2d, unit: object, machine: Machine) -> None:
     """Refuse sparse weights on a unit that does not skip their zeros."""
     kept, of = op.inputs[1].sparsity
@@ -459,35 +450,21 @@ def map_matrix(op: Matmul | Conv2d, machine: Machine, placement: Placement) -> T
         model = counted(model, op.name, machine.seed)
     search = _Search(op, machine, placement, model, unit)
     tiling, outcome = search.best()
-    channel_bytes = search.channel_bytes(tiling)
     cycles = tiling.cycles + model.fill_cycles
-    launch = machine.calibration.launch_overhead_s
-    bounds = {
-        "compute": cycles / (unit.freq_hz * outcome.fraction),
-        "sram": search.on_chip_ps / PS_PER_S / outcome.fraction,
-        "latency": launch,
-    }
-    for channel, size in channel_bytes.items():
-        bounds["dram" if machine.is_dram(channel) else "link"] = size / machine.channels[channel]
-    launch_ps = math.ceil(launch * PS_PER_S)
-    return Task(
-        op=op.name,
-        kind=op.kind,
-        device=machine.device.name,
+    early = (search.b.channel, int(search.b.size * search.gemm.repeats)) if search.b.channel else None
+    return finished(
+        op,
+        machine,
+        outcome,
         unit="matrix",
-        dtype=op.dtype,
-        duration_ps=_whole_ps(outcome.duration) + launch_ps,
-        resident_ps=_whole_ps(search.resident_ps(tiling, outcome)) + launch_ps,
-        launch_ps=launch_ps,
-        prefetch_channel=search.b.channel if search.prefetchable else None,
-        prefetch_bytes=int(search.b.size * search.gemm.repeats) if search.prefetchable else 0,
-        channel_bytes=tuple(channel_bytes.items()),
-        macs=executed_macs(op),
-        compute_cycles=math.ceil(cycles),
-        clock_hz=unit.freq_hz * outcome.fraction,
-        energy_scale=outcome.energy_scale,
-        bound=max(bounds, key=lambda name: bounds[name]),
-        bounds_s=tuple(bounds.items()),
+        freq_hz=unit.freq_hz,
+        cycles=cycles,
+        compute_s=cycles / unit.freq_hz,
+        on_chip_s=search.on_chip_ps / PS_PER_S,
+        channel_bytes=search.channel_bytes(tiling),
         counts=search.counts(tiling),
         tiling=f"{tiling}; {model.describe()}",
+        macs=executed_macs(op),
+        resident=search.resident_ps(tiling, outcome),
+        prefetch=early if search.prefetchable else None,
     )

@@ -22,6 +22,7 @@ from accelsim.base.dtypes import DTYPES
 from accelsim.base.errors import MappingError
 from accelsim.base.units import PS_PER_S, ceil_div
 from accelsim.hardware.device import Memory, RowStationary
+from accelsim.mapping.finish import finished
 from accelsim.mapping.machine import Machine
 from accelsim.mapping.matrix import check_sparsity
 from accelsim.mapping.power import clocked
@@ -527,35 +528,18 @@ def map_row_stationary(unit: RowStationary, op: Matmul | Conv2d, machine: Machin
         return max(core_ps / fraction + beyond_ps, least_ps)
 
     outcome = clocked(machine, machine.dynamic_pj(counts), time)
-    launch = machine.calibration.launch_overhead_s
-    sums = mapping.psum_bytes / min(glb.bandwidth_bytes_per_s, glb.write_rate)
-    bounds = {
-        "compute": shape.macs / (mapping.active * chip.macs_per_cycle * unit.freq_hz * outcome.fraction),
-        "sram": max(sums, mapping.ifmap_bytes / glb.bandwidth_bytes_per_s) / outcome.fraction,
-        "latency": launch,
-    }
-    for channel, size in channel_bytes.items():
-        bounds["dram" if machine.is_dram(channel) else "link"] = size / machine.channels[channel]
-    launch_ps = math.ceil(launch * PS_PER_S)
-    duration_ps = math.ceil(outcome.duration) + launch_ps
-    return Task(
-        op=op.name,
-        kind=op.kind,
-        device=machine.device.name,
+    sums_s = mapping.psum_bytes / min(glb.bandwidth_bytes_per_s, glb.write_rate)
+    return finished(
+        op,
+        machine,
+        outcome,
         unit="matrix",
-        dtype=op.dtype,
-        duration_ps=duration_ps,
-        resident_ps=duration_ps,
-        launch_ps=launch_ps,
-        prefetch_channel=None,
-        prefetch_bytes=0,
-        channel_bytes=tuple((channel, size) for channel, size in channel_bytes.items() if size),
-        macs=op.macs,
-        compute_cycles=math.ceil(mapping.cycles),
-        clock_hz=unit.freq_hz * outcome.fraction,
-        energy_scale=outcome.energy_scale,
-        bound=max(bounds, key=lambda name: bounds[name]),
-        bounds_s=tuple(bounds.items()),
-        counts=tuple(count for count in counts if count.amount),
+        freq_hz=unit.freq_hz,
+        cycles=mapping.cycles,
+        compute_s=shape.macs / (mapping.active * chip.macs_per_cycle * unit.freq_hz),
+        on_chip_s=max(sums_s, mapping.ifmap_bytes / glb.bandwidth_bytes_per_s),
+        channel_bytes=channel_bytes,
+        counts=counts,
         tiling=f"{mapping}; {mapping.active} of {unit.rows}x{unit.cols} PEs active, {mapping.passes} passes",
+        macs=op.macs,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from accelsim.base.errors import MappingError
 from accelsim.base.units import PS_PER_S
 from accelsim.hardware.device import Role, VectorUnit
 from accelsim.kernels.pipeline import pipeline_time
+from accelsim.mapping.finish import finished
 from accelsim.mapping.machine import Machine
 from accelsim.mapping.power import Clocked, clocked
 from accelsim.mapping.task import Placement, Task
@@ -127,6 +129,37 @@ def _power_of_two(least: float) -> int:
     return 1 << max(0, math.ceil(least) - 1).bit_length()
 
 
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """Operands in, work, results out, cut into pieces; times of all of it [ps]."""
+
+    work_ps: float
+    first_ps: float
+    """Loads over the channel of most operands."""
+    second_ps: float
+    """Loads over another channel."""
+    store_ps: float
+    channels: tuple[int, int, int]
+    buffers: int
+
+    def time_ps(self, pieces: int, fraction: float) -> float:
+        """End of the last piece's store, at a fraction of the clock."""
+        return pipeline_time(
+            (1, pieces, 1, 1),
+            False,
+            (
+                np.full((2, 2, 2), self.work_ps / fraction / pieces),
+                np.full((2, 2), self.first_ps / pieces),
+                # With one n and one k tile a second operand would be loaded once: its time goes with the first piece.
+                np.full((2, 2), self.second_ps),
+                np.zeros((2, 2)),
+                np.full((2, 2), self.store_ps / pieces),
+            ),
+            self.channels,
+            self.buffers,
+        )
+
+
 def map_vector(op: Op, machine: Machine, placement: Placement) -> Task:
     """Map an op to the vector units: pieces stream in, are worked on in all its passes, and stream out."""
     vector = machine.device.core.vector
@@ -155,61 +188,34 @@ def map_vector(op: Op, machine: Machine, placement: Placement) -> Task:
         if c.amount
     )
 
-    def pieces_ps(pieces: int, fraction: float) -> float:
-        return pipeline_time(
-            (1, pieces, 1, 1),
-            False,
-            (
-                np.full((2, 2, 2), work_ps / fraction / pieces),
-                np.full((2, 2), load_ps.get(first or "", 0.0) / pieces),
-                # With one n and one k tile a second operand would be loaded once: its time goes with the first piece.
-                np.full((2, 2), load_ps.get(second or "", 0.0)),
-                np.zeros((2, 2)),
-                np.full((2, 2), sum(store_ps.values()) / pieces),
-            ),
-            (ids.get(first or "", 0), ids.get(second or "", 0), ids.get(placement.sink or "", 0)),
-            1 if memory is not None and not memory.double_buffered else 2,
-        )
-
+    stream = _Stream(
+        work_ps,
+        load_ps.get(first or "", 0.0),
+        load_ps.get(second or "", 0.0),
+        sum(store_ps.values()),
+        (ids.get(first or "", 0), ids.get(second or "", 0), ids.get(placement.sink or "", 0)),
+        1 if memory is not None and not memory.double_buffered else 2,
+    )
     window_ps = windowed(loads, load_ps, machine) + windowed(stores, store_ps, machine)
     energy_pj = machine.dynamic_pj(counts)
     outcomes: list[tuple[Clocked, int]] = []
     for pieces in sorted(_pieces(op, machine, placement)):
 
         def time(fraction: float, pieces: int = pieces) -> float:
-            return max(pieces_ps(pieces, fraction), work_ps / fraction + window_ps)
+            return max(stream.time_ps(pieces, fraction), work_ps / fraction + window_ps)
 
         outcomes.append((clocked(machine, energy_pj, time), pieces))
     outcome, pieces = min(outcomes, key=lambda pair: (pair[0].duration, pair[1]))
-    launch = machine.calibration.launch_overhead_s
-    bounds = {
-        "compute": cycles / (vector.freq_hz * outcome.fraction),
-        "sram": on_chip_ps / PS_PER_S / outcome.fraction,
-        "latency": launch,
-    }
-    channel_bytes = {name: loads.get(name, 0) + stores.get(name, 0) for name in ids}
-    for channel, size in channel_bytes.items():
-        bounds["dram" if machine.is_dram(channel) else "link"] = size / machine.channels[channel]
-    launch_ps = math.ceil(launch * PS_PER_S)
-    duration_ps = math.ceil(outcome.duration) + launch_ps
-    return Task(
-        op=op.name,
-        kind=op.kind,
-        device=machine.device.name,
+    return finished(
+        op,
+        machine,
+        outcome,
         unit="vector",
-        dtype=op.dtype,
-        duration_ps=duration_ps,
-        resident_ps=duration_ps,
-        launch_ps=launch_ps,
-        prefetch_channel=None,
-        prefetch_bytes=0,
-        channel_bytes=tuple((name, size) for name, size in channel_bytes.items() if size),
-        macs=0,
-        compute_cycles=math.ceil(cycles),
-        clock_hz=vector.freq_hz * outcome.fraction,
-        energy_scale=outcome.energy_scale,
-        bound=max(bounds, key=lambda name: bounds[name]),
-        bounds_s=tuple(bounds.items()),
+        freq_hz=vector.freq_hz,
+        cycles=cycles,
+        compute_s=cycles / vector.freq_hz,
+        on_chip_s=on_chip_ps / PS_PER_S,
+        channel_bytes={name: loads.get(name, 0) + stores.get(name, 0) for name in ids},
         counts=counts,
         tiling=f"{pieces} piece{'s' if pieces != 1 else ''}",
     )

@@ -9,7 +9,7 @@ from heapq import heapify, heappop, heappush
 
 from accelsim.base.dtypes import bits
 from accelsim.base.errors import MappingError
-from accelsim.base.units import PS_PER_S
+from accelsim.base.units import PS_PER_S, whole_ps
 from accelsim.hardware.device import Device, Memory, RowStationary
 from accelsim.mapping import Machine, Placement, Task, map_op
 from accelsim.mapping.row_stationary import coded_share
@@ -132,7 +132,7 @@ def link_task(name: str, size: int, operand: str, machine: Machine, *, to_host: 
         memory = machine.buffer("activation")
         if memory is not None:
             counts.append(Count(f"{memory.name}.{'read' if to_host else 'write'}", operand, size))
-    duration_ps = math.ceil(seconds * PS_PER_S)
+    duration_ps = whole_ps(seconds * PS_PER_S)
     return Task(
         op=name,
         kind="transfer",
