@@ -53,7 +53,11 @@ def load_device(name_or_path: str | os.PathLike[str], overrides: Mapping[str, Va
     data = _read(path, label)
     device = validate(Device, data, label)
     if overrides:
-        return _override(device, data, overrides, path, label)
+        changed = _override(device, data, overrides, path, label)
+        idle = [*_idle(changed, overrides)]
+        if idle:
+            raise ConfigError(*idle)
+        return changed
     device = _beside(device, path)
     found = _cross_problems(device)
     if found:
@@ -108,6 +112,20 @@ def _beside(device: Device, path: Path) -> Device:
     if device.host and device.host.device.endswith(".toml") and (path.parent / device.host.device).exists():
         changes["host"] = device.host.model_copy(update={"device": str(path.parent / device.host.device)})
     return device.model_copy(update=changes) if changes else device
+
+
+def _idle(device: Device, overrides: Mapping[str, Value]) -> Iterator[str]:
+    """Overrides that change nothing, because the file says something stronger."""
+    for key in overrides:
+        name = key.removeprefix("memory.").removesuffix(".dram_type")
+        if name == key.removeprefix("memory."):
+            continue
+        memory = device.memory_named(name)
+        if memory.energy_pj_per_bit is not None and not memory.bank_timing:
+            yield (
+                f"--set {key}: changes nothing, for {name}.energy_pj_per_bit = {memory.energy_pj_per_bit:g} goes "
+                f"before the type's; want --set {name}.energy_pj_per_bit=none with it"
+            )
 
 
 def _cross_problems(device: Device) -> list[str]:
