@@ -191,3 +191,9 @@ def test_a_choice_that_does_not_exist_is_refused(wrong):
     """It was taken for the default."""
     with pytest.raises(InputError, match=next(iter(wrong))):
         simulate("tpu_v1", "resnet50", **wrong)
+
+
+def test_activations_with_nothing_behind_the_buffer_have_to_fit():
+    """Arm's Ethos-U55 has 4 MiB of SRAM for activations here and no host: 64 images are too many."""
+    with pytest.raises(MappingError, match=r"does not stay in sram, which holds .* has no memory behind it"):
+        simulate("arm_ethos_u55", "onnx:squeezenet", batch=64)

@@ -204,13 +204,15 @@ class _Placer:
 
     def _placement(self, op: Op, index: int) -> Placement:
         machine, plan = self.site.machine, self.plan
-
-        def channel(tensor: Tensor) -> str | None:
-            if tensor.role == "weight":
-                return None if tensor.name in plan.kept else machine.backing("weight")
-            return None if tensor.name in plan.resident else machine.backing("activation")
-
-        return Placement(tuple(channel(t) for t in op.inputs), channel(op.outputs[0]), free_bytes(machine, plan, index))
+        buffer = machine.buffer("activation")
+        for tensor in (*op.activations, *op.outputs):
+            if buffer is not None and machine.backing("activation") is None and tensor.name not in plan.resident:
+                raise MappingError(
+                    f"op {op.name}: {tensor.name} ({tensor.bytes} bytes) does not stay in {buffer.name}, which holds "
+                    f"{machine.capacity_bytes(buffer)} bytes, and {machine.device.name} has no memory behind it"
+                )
+        sources = tuple(_channel(t, machine, plan) for t in op.inputs)
+        return Placement(sources, _channel(op.outputs[0], machine, plan), free_bytes(machine, plan, index))
 
 
 def _what(op: Op) -> str:
