@@ -14,7 +14,7 @@ from accelsim.analysis.result import Result
 from accelsim.analysis.summary import Run, summarize
 from accelsim.base.dtypes import DTYPES
 from accelsim.base.errors import InputError, MappingError, WorkloadError, nearest
-from accelsim.base.units import PS_PER_S
+from accelsim.base.units import BITS_PER_BYTE, PS_PER_S
 from accelsim.engine import run
 from accelsim.hardware.device import Device
 from accelsim.hardware.energy import energy_table_of, load_energy_table
@@ -246,10 +246,11 @@ def _site(device: Device, cores: int, lanes: int, graph: Graph, options: Options
     budget = None
     if power.tdp_w is not None:
         link_w = (
-            device.host.link.bandwidth_bytes_per_s * 8 * device.host.link.energy_pj_per_bit / PS_PER_S
+            device.host.link.bandwidth_bytes_per_s * BITS_PER_BYTE * device.host.link.energy_pj_per_bit / PS_PER_S
             if device.host
             else 0
         )
+        # What the link may draw is set aside; a link that would want all of it leaves the cores a hundredth.
         budget = max(power.tdp_w - power.static_w - link_w, 0.01 * (power.tdp_w - power.static_w)) / lanes
     if device.host is not None:
         other = load_device(device.host.device)

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from accelsim.analysis.result import COMPONENTS
 from accelsim.hardware.device import Device
-from accelsim.hardware.energy import EnergyTable, component
+from accelsim.hardware.energy import OFF_CHIP, EnergyTable, component
 from accelsim.trace import Count, Span
 
 PJ_PER_J = 10**12
-OFF_CHIP = ("dram", "link")
 MOVING = ("sram", "dram", "link", "register")
 
 

@@ -163,6 +163,10 @@ class EnergyTable(Part):
         return self.memory_pj_per_bit(device.memory_named(head)) * BITS_PER_BYTE
 
 
+OFF_CHIP = ("dram", "link")
+"""Components whose voltage does not follow the core clock."""
+
+
 def component(action: str, device: Device) -> str:
     """Where an action's energy goes: ``mac`` (all arithmetic), ``register``, ``sram``, ``dram`` or ``link``."""
     head, _, tail = action.partition(".")

@@ -8,11 +8,8 @@ from functools import cached_property
 
 from accelsim.hardware.device import Calibration, Device, Memory, Role
 from accelsim.hardware.dram_curve import read_efficiency
-from accelsim.hardware.energy import EnergyTable, component
+from accelsim.hardware.energy import OFF_CHIP, EnergyTable, component
 from accelsim.trace import Count
-
-OFF_CHIP = ("dram", "link")
-"""Components whose voltage does not follow the core clock."""
 
 LONG_RUN_BYTES = 2**20
 """A stream whose length no longer matters to DRAM."""
@@ -69,6 +66,11 @@ class Machine:
     def sram(self) -> dict[str, Memory]:
         """On-chip memories by name, nearest first."""
         return {m.name: m for m in self.device.memory if m.kind == "sram"}
+
+    @cached_property
+    def all_free(self) -> tuple[tuple[str, int], ...]:
+        """Every on-chip memory with all of its bytes, as ``Placement.free_bytes`` has them."""
+        return tuple((memory.name, self.capacity_bytes(memory)) for memory in self.sram.values())
 
     def buffer(self, role: Role) -> Memory | None:
         """The outermost on-chip memory that holds operands of this role."""

@@ -26,7 +26,6 @@ def program(lanes: Sequence[Lane], site: Site, *, steps: int, cold: bool, pipeli
         channels |= site.host.channels
     last_on_core: dict[int, str] = {}
     for step in range(steps):
-        # The last job of each lane in a step is what later steps wait for.
         for number, lane in enumerate(lanes):
             replica = 0 if pipeline else number
             core = "cores" if site.machine.device.core.gang and len(lanes) == 1 else f"core{number}"
@@ -34,6 +33,7 @@ def program(lanes: Sequence[Lane], site: Site, *, steps: int, cold: bool, pipeli
                 load = _load(lane, replica)
                 jobs[load.name] = load
                 last_on_core[number] = load.name
+            # The last job of a lane in a step is what later steps wait for.
             gate = [_name(step - 1, replica, lane.items[-1].name)] if step else []
             if pipeline and number + 1 < len(lanes) and step >= 2:
                 gate.append(_name(step - 2, replica, lanes[number + 1].items[-1].name))

@@ -222,8 +222,7 @@ def _what(op: Op) -> str:
 def _from_memory(op: Op, machine: Machine) -> Placement:
     """Everything from and to the machine's own DRAM."""
     sources = tuple(machine.backing("weight" if t.role == "weight" else "activation") for t in op.inputs)
-    free = tuple((m.name, machine.capacity_bytes(m)) for m in machine.sram.values())
-    return Placement(sources, machine.backing("activation"), free)
+    return Placement(sources, machine.backing("activation"), machine.all_free)
 
 
 def free_bytes(machine: Machine, plan: Plan, index: int) -> tuple[tuple[str, int], ...]:
@@ -374,12 +373,11 @@ def _on_chip(plan: Plan) -> tuple[int, int]:
 def _rough_ps(graph: Graph, site: Site, plan: Plan, on_device: Sequence[bool]) -> float:
     """What no lane under a plan can beat: its ops with all operands on chip, or their activations beyond it [ps]."""
     machine = site.machine
-    free = tuple((m.name, machine.capacity_bytes(m)) for m in machine.sram.values())
     backing = machine.backing("activation")
     chain = 0.0
     for op, here in zip(graph.ops, on_device, strict=True):
         if here:
-            least = site.alike(op, machine, Placement((None,) * len(op.inputs), None, free)).resident_ps
+            least = site.alike(op, machine, Placement((None,) * len(op.inputs), None, machine.all_free)).resident_ps
             moved = sum(
                 _least_bytes(op.bytes_read(t), t, machine) for t in op.activations if t.name not in plan.resident
             )
@@ -395,7 +393,6 @@ def _bound_ps(graph: Graph, site: Site, plan: Plan, on_device: Sequence[bool]) -
     each channel each byte once.
     """
     machine = site.machine
-    free = tuple((m.name, machine.capacity_bytes(m)) for m in machine.sram.values())
     total = dict.fromkeys(machine.channels, 0)
     chain = 0.0
     rooms = free_half(machine, machine.buffer("weight"), plan)
@@ -404,11 +401,11 @@ def _bound_ps(graph: Graph, site: Site, plan: Plan, on_device: Sequence[bool]) -
             continue
         sources = tuple(_channel(t, machine, plan) for t in op.inputs)
         sink = _channel(op.outputs[0], machine, plan)
-        cold = site.alike(op, machine, Placement(sources, sink, free))
+        cold = site.alike(op, machine, Placement(sources, sink, machine.all_free))
         least: float = cold.duration_ps
         if cold.prefetch_channel is not None:
             on_chip = tuple(None if t.role == "weight" else c for t, c in zip(op.inputs, sources, strict=True))
-            resident_ps = site.alike(op, machine, Placement(on_chip, sink, free)).duration_ps
+            resident_ps = site.alike(op, machine, Placement(on_chip, sink, machine.all_free)).duration_ps
             early_ps = min(room, cold.prefetch_bytes) * PS_PER_S / machine.channels[cold.prefetch_channel]
             least = max(resident_ps, least - early_ps)
         chain += least

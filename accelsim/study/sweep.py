@@ -55,21 +55,17 @@ def points(
 
 
 def run_points(sweep: Sequence[Point]) -> Iterator[Result]:
-    """Results in the order of the points, as they come; the first tells whether a pool of processes is worth it."""
-    started = time.perf_counter()
-    done = 0
+    """Results in the order of the points, as they come; the second tells whether a pool of processes is worth it."""
     for point in sweep[:2]:
         before = time.perf_counter()
         yield point.run()
-        done += 1
         each_s = time.perf_counter() - before
-    left = sweep[done:]
+    left = sweep[2:]
     workers = min(os.cpu_count() or 1, len(left))
     if workers < 2 or each_s * len(left) * (1 - 1 / workers) < POOL_WORTH_S:
         for point in left:
             yield point.run()
         return
-    del started
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
