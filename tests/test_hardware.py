@@ -10,8 +10,9 @@ import pytest
 
 from accelsim.base.resources import resource_dir
 from accelsim.hardware import device as device_module
-from accelsim.hardware.device import Device, Function, OpKind, Part
+from accelsim.hardware.device import Device, Function, OpKind
 from accelsim.hardware.loader import device_names, load_device
+from accelsim.hardware.part import Part
 from accelsim.workload import ops
 
 SHIPPED = tuple(device_names())
@@ -166,6 +167,7 @@ def test_documentation_names_every_key() -> None:
         "memory",
         "host",
         "power",
+        "execution",
     }
     missing = sorted(key for key in keys if f"{key}`" not in text and f"[{key}]" not in text and f"{key} =" not in text)
     assert missing == ["link"]  # [host.link]

@@ -8,74 +8,39 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from accelsim.base.dtypes import DTYPES
-from accelsim.base.errors import nearest
 from accelsim.hardware.dram_curve import curve_names
+from accelsim.hardware.family import Factors
+from accelsim.hardware.part import (
+    MAX_DIMENSION,
+    Count,
+    DTypeName,
+    Flag,
+    Fraction01,
+    Name,
+    NonNegative,
+    Part,
+    Positive,
+    Rates,
+    Text,
+    Tiles,
+)
 
-MAX_DIMENSION = 2**40
-
-
-def _whole(value: object) -> object:
-    """Let ``8e9`` stand for a whole number; anything else is judged by pydantic."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _known_dtype(name: str) -> str:
-    if name not in DTYPES:
-        raise ValueError(f"unknown number format{nearest(name, DTYPES)}; want one of {', '.join(DTYPES)}")
-    return name
-
-
-Count = Annotated[
-    int,
-    BeforeValidator(_whole),
-    Field(ge=1, le=MAX_DIMENSION, strict=True, description="a whole number from 1 to 2^40"),
-]
-Positive = Annotated[
-    float, Field(ge=1e-12, le=1e18, allow_inf_nan=False, strict=True, description="a number > 0 (1e-12 to 1e18)")
-]
-NonNegative = Annotated[
-    float, Field(ge=0, le=1e18, allow_inf_nan=False, strict=True, description="a number >= 0 (at most 1e18)")
-]
-Fraction01 = Annotated[
-    float, Field(ge=1e-6, le=1, allow_inf_nan=False, strict=True, description="a number > 0 and <= 1 (1e-6 or more)")
-]
-Flag = Annotated[bool, Field(strict=True)]
-Text = Annotated[str, Field(min_length=1, description="text that is not empty")]
-Name = Annotated[
-    str,
-    Field(pattern=r"^[a-z][a-z0-9_]*$", description="a name of small letters, digits and _ that begins with a letter"),
-]
-DTypeName = Annotated[str, AfterValidator(_known_dtype), Field(description="a number format")]
 Role = Literal["activation", "weight", "partial_sum"]
-Rates = dict[DTypeName, Positive]
-Tiles = Annotated[
-    tuple[tuple[Count, Count, Count], ...],
-    Field(min_length=1, description="a list of [m, n, k], each a whole number from 1 to 2^40"),
-]
 OpKind = Literal[
-    "matmul", "conv2d", "elementwise", "reduction", "softmax", "norm", "pool", "gather", "move", "opaque"
+    "matmul", "conv2d", "attention", "elementwise", "reduction", "softmax", "norm", "pool", "gather", "move", "opaque"
 ]  # fmt: skip
 """Kinds of op; a test holds them equal to the workload's."""
 Function = Literal[
     "identity", "add", "sub", "mul", "div", "affine", "relu", "clip", "leaky_relu", "max", "min", "abs", "neg",
     "compare", "select", "exp", "log", "sqrt", "reciprocal", "pow", "erf", "tanh", "sigmoid", "hard_sigmoid",
-    "silu", "gelu",
+    "silu", "gelu", "rotary",
 ]  # fmt: skip
 """Elementwise functions; a test holds them equal to the workload's."""
 RESERVED_NAMES = frozenset({"mac", "add", "mul", "special", "register", "array"})
 """What memories and links may not be called: actions in a trace begin with these."""
-
-
-class Part(BaseModel):
-    """A section of a device file: complete when made, never changed, no unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    source: Text
-    """Where the numbers come from; ``ASSUMED: ...`` where nothing is published."""
 
 
 Sparsity = Annotated[str, Field(pattern=r"^[1-9][0-9]*:[1-9][0-9]*$")]
@@ -212,12 +177,42 @@ class VectorUnit(Part):
         return min(wider)[1] if wider else 0.0
 
 
+class GpuExecution(Part):
+    """How a GPU core (streaming multiprocessor, compute unit) runs kernels: blocks of threads in warps."""
+
+    kind: Literal["gpu"]
+    warp_threads: Count = 32
+    """Threads that step together: a warp, a wavefront."""
+    max_warps: Count
+    """Resident on a core."""
+    max_blocks: Count
+    """Resident on a core."""
+    registers: Count = 65536
+    """32-bit registers of a core."""
+    max_registers_per_thread: Count = 255
+
+
+class CpuExecution(Part):
+    """How a CPU core runs micro-kernels: SIMD registers over caches."""
+
+    kind: Literal["cpu"]
+    vector_bits: Count
+    """Width of a SIMD register."""
+    vector_registers: Count
+    sockets: Count = 1
+
+
+Execution = Annotated[GpuExecution | CpuExecution, Field(discriminator="kind")]
+
+
 class Core(Part):
     """What is there ``count`` times."""
 
     count: Count
     gang: Flag
     """True: one op is spread over all cores in use (CPU, GPU); false: an op runs on one core."""
+    execution: Execution | None = None
+    """How ops become kernels of many threads; absent where tiles of an op are moved to and from buffers."""
     matrix: MatrixUnit | None = None
     vector: VectorUnit
 
@@ -297,6 +292,17 @@ class Limits(Part):
     """Elementwise functions that it runs."""
 
 
+class Price(Part):
+    """What renting it costs."""
+
+    instance: Text
+    devices: Count = 1
+    """Of this kind in the instance."""
+    usd_per_hour: Positive
+    date: Text
+    """When that was the price, as ``2024-06``."""
+
+
 class Calibration(Part):
     """The few factors that are fitted or measured rather than known."""
 
@@ -317,12 +323,16 @@ class Device(Part):
 
     name: Name
     description: str
+    aliases: tuple[Text, ...] = ()
+    """Other names that measured files call it by."""
     process_nm: Positive
     default_dtype: DTypeName
     autocast: dict[DTypeName, DTypeName] = {}
     """Formats that it lacks and what its compiler turns them into."""
     fuses_epilogue: Flag = True
     """Elementwise ops after a matrix product are applied before its result is written."""
+    fuses_attention: Flag = False
+    """Attention is one kernel; false: products and a softmax, with the scores in memory between them."""
     prefetches_weights: Flag = False
     """The next op's weights are fetched while an op computes."""
     core: Core
@@ -331,7 +341,13 @@ class Device(Part):
     host: Host | None = None
     power: Power
     limits: Limits | None = None
+    price: Price | None = None
+    """What it costs to rent."""
     calibration: Calibration | None = None
+    family: Name | None = None
+    """A file of ``hwconfigs/families`` that has the ``factors`` of such devices."""
+    factors: Factors | None = None
+    """Fitted once for a family of devices; as the family's file says, unless they stand here."""
     energy_node: str = ""
     """Energy table; empty: the one of ``process_nm``."""
 
@@ -355,6 +371,7 @@ class Device(Part):
                 f"default_dtype: no unit of core computes {self.default_dtype!r}; "
                 f"want one of {', '.join(self.dtypes) or 'none'}"
             )
+        problems += self._execution_problems()
         for memory in self.memory:
             if memory.bank_timing and memory.dram_type not in curve_names():
                 problems.append(
@@ -369,6 +386,17 @@ class Device(Part):
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    def _execution_problems(self) -> list[str]:
+        execution, factors = self.core.execution, self.factors
+        if execution is None:
+            return [] if factors is None else ["factors: nothing uses them without core.execution"]
+        problems = [] if self.core.gang else [f"core.gang: a {execution.kind} runs one op on all its cores; want true"]
+        if factors is None:
+            problems.append(f"family: missing; a {execution.kind} wants the name of a family, or a section [factors]")
+        elif factors.kind != execution.kind:
+            problems.append(f"factors.kind: got {factors.kind!r}; core.execution.kind is {execution.kind!r}")
+        return problems
 
     def path(self, role: Role) -> tuple[Memory, ...]:
         """Return the memories that an operand of this role passes through, nearest first."""

@@ -25,8 +25,8 @@ from pydantic import Field, PrivateAttr, model_validator
 from accelsim.base.errors import ConfigError, nearest
 from accelsim.base.resources import resource_dir
 from accelsim.base.units import BITS_PER_BYTE
-from accelsim.hardware.device import Count, Name, NonNegative, Part, Positive, Text
 from accelsim.hardware.files import read_toml, validate
+from accelsim.hardware.part import Count, Name, NonNegative, Part, Positive, Text
 from accelsim.kernels.dram import ACTIVATES, FIELDS, MISSES, SERVED, TIME, WRITES, idle_state, run
 
 Ints = npt.NDArray[np.int64]

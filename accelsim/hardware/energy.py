@@ -18,19 +18,9 @@ from accelsim.base.dtypes import DTYPES
 from accelsim.base.errors import ConfigError, nearest
 from accelsim.base.resources import resource_dir
 from accelsim.base.units import BITS_PER_BYTE
-from accelsim.hardware.device import (
-    Count,
-    Device,
-    DTypeName,
-    Memory,
-    NonNegative,
-    Part,
-    Positive,
-    RowStationary,
-    SystolicArray,
-    Text,
-)
+from accelsim.hardware.device import Device, Memory, RowStationary, SystolicArray
 from accelsim.hardware.files import read_toml, validate
+from accelsim.hardware.part import Count, DTypeName, NonNegative, Part, Positive, Text
 
 BASE = "45nm"
 """The table that others are scaled from."""

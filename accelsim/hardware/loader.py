@@ -8,6 +8,7 @@ import json
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -41,6 +42,16 @@ FROM_SET = "set by the user (--set)"
 def device_names() -> list[str]:
     """Names of the devices that ship with accelsim, sorted."""
     return sorted(path.stem for path in (resource_dir("hwconfigs") / "devices").glob("*.toml"))
+
+
+@cache
+def aliases() -> dict[str, str]:
+    """Other names of the devices that ship, as measured files spell them, and the device that each means."""
+    found: dict[str, str] = {}
+    for name in device_names():
+        data = read_toml(resource_dir("hwconfigs") / "devices" / f"{name}.toml", f"{name}.toml")
+        found |= {str(alias): name for alias in data.get("aliases", [])}
+    return found
 
 
 def load_device(name_or_path: str | os.PathLike[str], overrides: Mapping[str, Value] | None = None) -> Device:
@@ -85,14 +96,33 @@ def device_sha256(device: Device) -> str:
 
 
 def _read(path: Path, label: str) -> dict[str, Any]:
-    """Return what a device file says, or what it would say of a SCALE-Sim configuration."""
-    return device_data(path, label) if path.suffix.lower() == ".cfg" else read_toml(path, label)
+    """Return what a device file and its family's say, or what one would say of a SCALE-Sim configuration."""
+    if path.suffix.lower() == ".cfg":
+        return device_data(path, label)
+    data = read_toml(path, label)
+    if isinstance(data.get("family"), str) and "factors" not in data:
+        data["factors"] = _family(data["family"], label)
+    return data
+
+
+def family_names() -> list[str]:
+    """Names of the families whose factors ship with accelsim, sorted."""
+    return sorted(path.stem for path in (resource_dir("hwconfigs") / "families").glob("*.toml"))
+
+
+def _family(name: str, label: str) -> dict[str, Any]:
+    names = family_names()
+    if name not in names:
+        raise ConfigError(f"{label}: family: unknown{nearest(name, names)} {name!r}; want one of {', '.join(names)}")
+    return read_toml(resource_dir("hwconfigs") / "families" / f"{name}.toml", f"{name}.toml")
 
 
 def _find(name_or_path: str | os.PathLike[str]) -> tuple[Path, str]:
     """Find the file of a device and how to call it in messages."""
     text = os.fspath(name_or_path)
     names = device_names()
+    if text not in names:
+        text = aliases().get(text, text)
     if text in names:
         return resource_dir("hwconfigs") / "devices" / f"{text}.toml", f"{text}.toml"
     path = Path(text)

@@ -11,8 +11,8 @@ from typing import Any
 
 from accelsim.base.errors import ConfigError, nearest
 from accelsim.base.resources import resource_dir
-from accelsim.hardware.device import MAX_DIMENSION
 from accelsim.hardware.files import read_text, read_toml
+from accelsim.hardware.part import MAX_DIMENSION
 
 IDEAL = "ideal_systolic"
 DATAFLOWS = ("os", "ws", "is")

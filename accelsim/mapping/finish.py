@@ -36,7 +36,7 @@ def finished(
     clock. ``resident`` is the duration with all weights on chip [ps] (the outcome's own, unless given), ``prefetch``
     the channel and bytes of weights that could come early.
     """
-    launch_s = machine.calibration.launch_overhead_s
+    launch_s = machine.launch_s
     launch_ps = whole_ps(launch_s * PS_PER_S)
     bounds_s = {
         "compute": compute_s / outcome.fraction,

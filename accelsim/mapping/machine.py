@@ -38,12 +38,21 @@ class Machine:
         """The device's, or one that changes nothing."""
         return self.device.calibration or Calibration(source="none")
 
+    @property
+    def launch_s(self) -> float:
+        """From one op's end to the next one's start [s]."""
+        factors = self.device.factors
+        return self.calibration.launch_overhead_s if factors is None else factors.launch_s
+
     @cached_property
     def channels(self) -> dict[str, float]:
         """Every shared channel and what it sustains [bytes/s]: the DRAM and the host link."""
         rates = {}
         if self.device.dram is not None:
+            factors = self.device.factors
             efficiency = self.calibration.dram_efficiency * self.dram_efficiency(LONG_RUN_BYTES)
+            if factors is not None:
+                efficiency = factors.dram_share
             rates[self.prefix + self.device.dram.name] = self.device.dram.bandwidth_bytes_per_s * efficiency
         if self.device.host is not None:
             rates[self.prefix + self.device.host.link.name] = self.device.host.link.bandwidth_bytes_per_s
