@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from accelsim.hardware.device import RowStationary
+from accelsim.hardware.device import GpuExecution, RowStationary
+from accelsim.mapping.gpu import map_gpu
 from accelsim.mapping.machine import Machine
 from accelsim.mapping.matrix import map_matrix, matrix_unit
 from accelsim.mapping.row_stationary import map_row_stationary
@@ -15,14 +16,31 @@ from accelsim.workload.ops import Conv2d, Matmul, Op
 __all__ = ["Machine", "Placement", "Task", "map_op"]
 
 
-@singledispatch
 def map_op(op: Op, machine: Machine, placement: Placement) -> Task:
-    """Map ``op`` to ``machine``: kinds with a unit of their own register here, all others go to the vector unit."""
+    """Map ``op`` to ``machine``."""
+    return map_on(machine.device.core.execution, op, machine, placement)
+
+
+@singledispatch
+def map_on(execution: object, op: Op, machine: Machine, placement: Placement) -> Task:
+    """Map ``op`` by how the cores execute: those that run kernels of threads register here.
+
+    All others move tiles of the op to and from buffers.
+    """
+    return map_tiles(op, machine, placement)
+
+
+map_on.register(GpuExecution, map_gpu)
+
+
+@singledispatch
+def map_tiles(op: Op, machine: Machine, placement: Placement) -> Task:
+    """Map ``op`` to units with buffers: kinds with a unit of their own register here, others go to the vector unit."""
     return map_vector(op, machine, placement)
 
 
-@map_op.register(Matmul)
-@map_op.register(Conv2d)
+@map_tiles.register(Matmul)
+@map_tiles.register(Conv2d)
 def _(op: Matmul | Conv2d, machine: Machine, placement: Placement) -> Task:
     return map_product(matrix_unit(machine, op.dtype), op, machine, placement)
 
