@@ -6,6 +6,7 @@ Every class here is a section of a device file; a field's name carries its unit 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -27,6 +28,7 @@ from accelsim.hardware.part import (
     Text,
     Tiles,
 )
+from accelsim.hardware.spatial import SpatialArray
 
 Role = Literal["activation", "weight", "partial_sum"]
 OpKind = Literal[
@@ -137,7 +139,7 @@ class RowStationary(Part):
         return self.rows * self.cols * self.macs_per_cycle_per_cell.get(dtype, 0.0)
 
 
-MatrixUnit = Annotated[SystolicArray | TensorCores | RowStationary, Field(discriminator="kind")]
+MatrixUnit = Annotated[SystolicArray | TensorCores | RowStationary | SpatialArray, Field(discriminator="kind")]
 
 
 class VectorUnit(Part):
@@ -227,6 +229,10 @@ class Memory(Part):
     bandwidth_bytes_per_s: Positive
     write_bandwidth_bytes_per_s: Positive | None = None
     """A write port of its own; absent: reads and writes share ``bandwidth_bytes_per_s``."""
+    ports: Count = 1
+    """Ports of that bandwidth; a stream of one operand goes through one port at a time. Of on-chip memories."""
+    latency_s: NonNegative = 0.0
+    """From asking for the first bytes to their coming; those that follow come behind them."""
     holds: tuple[Role, ...] = ("activation", "weight", "partial_sum")
     double_buffered: Flag = True
     """Half of it takes what comes next while the other half is used."""
@@ -245,6 +251,17 @@ class Memory(Part):
     def write_rate(self) -> float:
         """Bandwidth of writes [bytes/s]."""
         return self.write_bandwidth_bytes_per_s or self.bandwidth_bytes_per_s
+
+    def busy_s(self, reads: Sequence[float], writes: Sequence[float], copies: int = 1) -> float:
+        """Time that streams of so many bytes keep it busy, over ``copies`` of it [s].
+
+        Streams share the ports and none uses two at a time, so the longest stream or the sum over all ports decides
+        (McNaughton, Management Science 6, 1959: scheduling with preemption). A write port of its own takes all writes.
+        """
+        shared = [*reads, *writes] if self.write_bandwidth_bytes_per_s is None else [*reads]
+        beside = 0.0 if self.write_bandwidth_bytes_per_s is None else sum(writes) / self.write_rate
+        busy = max(max(shared, default=0.0), sum(shared) / self.ports) / self.bandwidth_bytes_per_s
+        return max(busy, beside) / copies
 
 
 class Link(Part):
@@ -372,13 +389,16 @@ class Device(Part):
                 f"want one of {', '.join(self.dtypes) or 'none'}"
             )
         problems += self._execution_problems()
+        problems += [
+            f"{m.name}.ports: got {m.ports}; want 1 of a DRAM" for m in self.memory if m.kind == "dram" and m.ports > 1
+        ]
         for memory in self.memory:
             if memory.bank_timing and memory.dram_type not in curve_names():
                 problems.append(
                     f"{memory.name}.bank_timing: wants a dram_type with timing, one of {', '.join(curve_names())}; "
                     f"got {memory.dram_type or 'none'}"
                 )
-        if self.core.gang and isinstance(self.core.matrix, SystolicArray) and self.core.count > 1:
+        if self.core.gang and isinstance(self.core.matrix, SystolicArray | SpatialArray) and self.core.count > 1:
             problems.append("core.gang: one op is not spread over the arrays of several cores; want false")
         for lacking, instead in self.autocast.items():
             if not self.computes(instead):
@@ -421,7 +441,7 @@ class Device(Part):
     def dtypes(self) -> tuple[str, ...]:
         """Formats that a unit multiplies in, widest first."""
         names = {*self.core.vector.macs_per_cycle_per_core}
-        if isinstance(self.core.matrix, SystolicArray | RowStationary):
+        if isinstance(self.core.matrix, SystolicArray | SpatialArray | RowStationary):
             names |= {*self.core.matrix.macs_per_cycle_per_cell}
         elif isinstance(self.core.matrix, TensorCores):
             names |= {*self.core.matrix.macs_per_cycle_per_core}

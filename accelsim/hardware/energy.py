@@ -21,6 +21,7 @@ from accelsim.base.units import BITS_PER_BYTE
 from accelsim.hardware.device import Device, Memory, RowStationary, SystolicArray
 from accelsim.hardware.files import read_toml, validate
 from accelsim.hardware.part import Count, DTypeName, NonNegative, Part, Positive, Text
+from accelsim.hardware.spatial import SpatialArray
 
 BASE = "45nm"
 """The table that others are scaled from."""
@@ -121,11 +122,11 @@ class EnergyTable(Part):
         return unit.energy_pj_per_mac.get(dtype) or self.mul[dtype].pj + self.add[DTYPES[dtype].accumulator].pj
 
     def register_pj_per_bit(self, device: Device) -> float:
-        """Return a bit's cost through a register [pJ]: a pipeline's in a systolic array, else a register file's."""
+        """Return a bit's cost through a register [pJ]: a pipeline's in an array of cells, else a register file's."""
         unit = device.core.matrix or device.core.vector
         if unit.register_pj_per_bit is not None:
             return unit.register_pj_per_bit
-        row = self.pipeline_register if isinstance(unit, SystolicArray) else self.register_file
+        row = self.pipeline_register if isinstance(unit, SystolicArray | SpatialArray) else self.register_file
         return row.pj_per_bit
 
     def memory_pj_per_bit(self, memory: Memory) -> float:
