@@ -23,7 +23,7 @@ from accelsim.mapping import Machine
 from accelsim.schedule import Lane, Site, live_bytes, plan_lane, program, runs_on, shares, stages
 from accelsim.workload.graph import Graph
 from accelsim.workload.library import load_workload
-from accelsim.workload.transforms import fold_batch_norm, fuse_epilogues, set_precision, sparsify
+from accelsim.workload.transforms import fold_batch_norm, fuse_epilogues, set_precision, sparsify, unfuse_attention
 
 MOST_SPARSE = 1024
 """Longest run of weights that a sparsity pattern speaks of."""
@@ -263,14 +263,17 @@ def _site(device: Device, cores: int, lanes: int, graph: Graph, options: Options
     machine = Machine(
         device, energy_table_of(device), cores, budget, count_cycles=options.fidelity == "cycle", seed=options.seed
     )
-    on_host = frozenset(t.name for t in graph.inputs) if options.host else frozenset()
-    to_host = frozenset(t.name for t in graph.outputs) if options.host else frozenset()
+    # A cache stays in device memory from step to step.
+    on_host = frozenset(t.name for t in graph.inputs if t.role != "kv_cache") if options.host else frozenset()
+    to_host = frozenset(t.name for t in graph.outputs if t.role != "kv_cache") if options.host else frozenset()
     return Site(machine, host, on_host=on_host, to_host=to_host)
 
 
 def _prepared(graph: Graph, dtype: str, device: Device) -> Graph:
-    """The graph as the device's compiler sees it: in its format, batch norms folded, epilogues fused."""
+    """The graph as the device's compiler sees it: in its format, batch norms folded, fused as it can."""
     graph = fold_batch_norm(set_precision(graph, dtype))
+    if not device.fuses_attention:
+        graph = unfuse_attention(graph)
     if not device.fuses_epilogue:
         return graph
     return fuse_epilogues(graph, functions=device.limits.functions if device.limits else None)
@@ -280,34 +283,37 @@ def _lanes(
     site: Site, whole: Graph, build: Callable[[int | None], Graph], dtype: str, options: Options, count: int
 ) -> list[Lane]:
     device = site.machine.device
-    if options.parallel == "pipeline":
-        graph = _prepared(whole, dtype, device)
-        if len(graph.ops) < count:
-            raise MappingError(f"{graph.name} has {len(graph.ops)} ops; want no more stages than that, got {count}")
-        lanes = stages(graph, site, count)
-    elif options.parallel == "data":
+    # What cannot be is refused before anything is planned.
+    if options.parallel == "data":
         by_share = {
-            share: plan_lane(_prepared(build(share), dtype, device), site, lanes=count)
-            for share in dict.fromkeys(shares(whole.batch, count))
+            share: _prepared(build(share), dtype, device) for share in dict.fromkeys(shares(whole.batch, count))
         }
-        lanes = [by_share[share] for share in shares(whole.batch, count)]
-    else:
-        lanes = [plan_lane(_prepared(whole, dtype, device), site)]
-    _check_capacity(site, lanes)
+        graphs = [by_share[share] for share in shares(whole.batch, count)]
+        _check_capacity(site, graphs)
+        planned = {share: plan_lane(graph, site, lanes=count) for share, graph in by_share.items()}
+        return [planned[share] for share in shares(whole.batch, count)]
+    graph = _prepared(whole, dtype, device)
+    _check_capacity(site, [graph])
+    if options.parallel is None:
+        return [plan_lane(graph, site)]
+    if len(graph.ops) < count:
+        raise MappingError(f"{graph.name} has {len(graph.ops)} ops; want no more stages than that, got {count}")
+    lanes = stages(graph, site, count)
+    _check_capacity(site, [lane.graph for lane in lanes])
     return lanes
 
 
-def _check_capacity(site: Site, lanes: Sequence[Lane]) -> None:
-    """Refuse weights, and activations that live at one time, that the device's memory cannot hold."""
+def _check_capacity(site: Site, graphs: Sequence[Graph]) -> None:
+    """Refuse weights, and activations that live at one time, that the device's memory cannot hold; a lane a graph."""
     device = site.machine.device
     memory = device.path("weight")[-1]
     capacity = site.machine.capacity_bytes(memory)
-    weights = sum(lane.graph.weight_bytes for lane in lanes)
+    weights = sum(graph.weight_bytes for graph in graphs)
     if weights > capacity:
         raise MappingError(f"the weights take {weights} bytes; {memory.name} of {device.name} holds {capacity}")
     backing = site.machine.backing("activation")
     if memory.kind == "dram" and backing is not None and site.machine.is_dram(backing):
-        live = sum(max(live_bytes(lane.graph)) for lane in lanes)
+        live = sum(max(live_bytes(graph)) for graph in graphs)
         if weights + live > capacity:
             raise MappingError(
                 f"{weights} bytes of weights and {live} of activations at one time do not fit into {memory.name} of "

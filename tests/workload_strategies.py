@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from accelsim.workload.graph import Graph
 from accelsim.workload.ops import (
     FUNCTIONS,
+    Attention,
     Conv2d,
     Elementwise,
     Gather,
@@ -59,7 +60,23 @@ def _conv2d(draw, **common):
     )
 
 
+def _attention(draw, **common):
+    kv_len, kv_heads, causal = draw(SIZES), draw(st.integers(1, 4)), draw(st.booleans())
+    return Attention(
+        batch=draw(SIZES),
+        q_len=draw(st.integers(1, kv_len) if causal else SIZES),
+        kv_len=kv_len,
+        heads=kv_heads * draw(st.integers(1, 4)),
+        kv_heads=kv_heads,
+        head_dim=draw(SIZES),
+        causal=causal,
+        window=draw(st.none() | SIZES) if causal else None,
+        **common,
+    )
+
+
 MAKERS = {
+    "attention": _attention,
     "matmul": lambda draw, **c: Matmul(batch=draw(SIZES), m=draw(SIZES), k=draw(SIZES), n=draw(SIZES), **c),
     "conv2d": _conv2d,
     "elementwise": lambda draw, **c: Elementwise(function=draw(st.sampled_from(sorted(FUNCTIONS))), **c),
@@ -73,6 +90,9 @@ MAKERS = {
 }
 
 
+LEAST_INPUTS = {"attention": 3, "matmul": 2, "conv2d": 2}
+
+
 @st.composite
 def graphs(draw, names=NAMES):
     """Ops of every kind over tensors of every role, with names of any letters; sizes need not fit each other."""
@@ -84,9 +104,9 @@ def graphs(draw, names=NAMES):
                 name=tensor_names.new(),
                 shape=draw(SHAPES),
                 dtype=draw(DTYPES),
-                role=draw(st.sampled_from(["weight", "activation"])),
+                role=draw(st.sampled_from(["weight", "activation", "kv_cache"])),
             )
-            for _ in range(draw(st.integers(2 if kind in ("matmul", "conv2d") else 1, 2)))
+            for _ in range(draw(st.integers(LEAST_INPUTS.get(kind, 1), LEAST_INPUTS.get(kind, 2))))
         ]
         old = [draw(st.sampled_from(known)) for _ in range(draw(st.integers(0, 2)) if known else 0)]
         made = [

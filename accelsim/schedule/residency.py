@@ -46,7 +46,7 @@ def grid(capacity_bytes: int, wanted_bytes: int, smallest: int) -> Iterator[int]
 
 @dataclass(frozen=True, slots=True)
 class _Life:
-    """A tensor from the op that makes it to the last that reads it."""
+    """A tensor from the op that makes it to the last that reads it; a cache stays."""
 
     tensor: Tensor
     first: int
@@ -62,7 +62,8 @@ def _lives(graph: Graph, eligible: Set[str]) -> list[_Life]:
             continue
         maker = graph.producer.get(name)
         first = position[maker.name] if maker else 0
-        last = max((position[op.name] for op in graph.consumers[name]), default=len(graph.ops) - 1)
+        readers = () if graph.tensors[name].role == "kv_cache" else graph.consumers[name]
+        last = max((position[op.name] for op in readers), default=len(graph.ops) - 1)
         lives.append(_Life(graph.tensors[name], first, last))
     return sorted(lives, key=lambda life: (life.last - life.first, life.first, life.tensor.name))
 

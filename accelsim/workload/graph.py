@@ -73,13 +73,14 @@ class Graph:
 
     @cached_property
     def inputs(self) -> tuple[Tensor, ...]:
-        """Activations that are given, not made."""
+        """Activations and caches that are given, not made."""
         return tuple(t for t in self.tensors.values() if t.role != "weight" and t.name not in self.producer)
 
     @cached_property
     def outputs(self) -> tuple[Tensor, ...]:
-        """Tensors that are made and not read again."""
-        return tuple(self.tensors[name] for name in self.producer if not self.consumers[name])
+        """Tensors that are made and not read again, and what a step adds to a cache."""
+        made = (self.tensors[name] for name in self.producer)
+        return tuple(t for t in made if t.role == "kv_cache" or not self.consumers[t.name])
 
     @cached_property
     def weights(self) -> tuple[Tensor, ...]:

@@ -10,7 +10,8 @@ from accelsim.base.dtypes import size_bytes
 from accelsim.base.errors import WorkloadError
 from accelsim.base.units import BITS_PER_BYTE, ceil_div
 
-Role = Literal["weight", "activation"]
+Role = Literal["weight", "activation", "kv_cache"]
+"""``kv_cache``: keys and values that a device keeps from step to step; it computes with them as with activations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,8 +100,13 @@ FUNCTIONS: dict[str, Elementary] = {
     "hard_sigmoid": Elementary(add=3, mul=1),
     "silu": Elementary(add=1, mul=1, special=2),
     "gelu": Elementary(add=1, mul=3, special=1),
+    "rotary": Elementary(add=1, mul=2),
 }
-"""What one element of an elementwise function costs (GELU as ``x/2 * (1 + erf(x / sqrt 2))``)."""
+"""What one element of an elementwise function costs.
+
+GELU is ``x/2 * (1 + erf(x / sqrt 2))``; ``rotary`` turns pairs of elements by an angle whose sine and cosine are read
+(Su et al., RoFormer, 2021).
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +201,14 @@ class Matmul(Op):
     def macs(self) -> int:
         """``batch * m * k * n``."""
         return self.batch * self.m * self.k * self.n
+
+    def bytes_read(self, tensor: Tensor) -> int:
+        """Of A and B, no more than the products take: either may be a slice of its tensor."""
+        taken = {
+            operand.name: size_bytes(self.batch * rows * cols, operand.dtype)
+            for operand, rows, cols in zip(self.inputs, (self.m, self.k), (self.k, self.n), strict=False)
+        }
+        return min(tensor.bytes, taken.get(tensor.name, tensor.bytes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,6 +312,92 @@ class Softmax(Op):
     def passes(self) -> int:
         """Maximum, exponential and sum, scaling."""
         return 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attention(Op):
+    """``softmax(Q K' / sqrt(head_dim) + mask) V`` for every head of every item, in one kernel.
+
+    ``inputs`` are Q ``[batch, q_len, heads * head_dim]``, K and V ``[batch, kv_len, kv_heads * head_dim]`` and a mask
+    where one is given; the output has the shape of Q. K and V of a decoding step are the cache (role ``kv_cache``),
+    what this step adds to it included. Queries are the last ``q_len`` of ``kv_len`` positions: a ``causal`` one sees
+    the keys up to its own position, with a ``window`` the last so many of them. ``heads / kv_heads`` query heads share
+    the keys and values of one (Ainslie et al., EMNLP 2023).
+    """
+
+    kind: ClassVar[str] = "attention"
+    batch: int
+    q_len: int
+    kv_len: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    causal: bool = False
+    window: int | None = None
+
+    def __post_init__(self) -> None:
+        problems = []
+        if min(self.batch, self.q_len, self.kv_len, self.heads, self.kv_heads, self.head_dim, self.window or 1) < 1:
+            problems.append("want every size >= 1")
+        elif self.heads % self.kv_heads:
+            problems.append(f"want kv_heads to divide heads, got kv_heads={self.kv_heads}, heads={self.heads}")
+        if self.causal and self.q_len > self.kv_len:
+            problems.append(f"causal: want q_len <= kv_len, got q_len={self.q_len}, kv_len={self.kv_len}")
+        if self.window is not None and not self.causal:
+            problems.append(f"window={self.window}: want causal attention")
+        if len(self.inputs) < 3:
+            problems.append("want inputs Q, K and V")
+        if problems:
+            raise WorkloadError(*(f"op {self.name}: {problem}" for problem in problems))
+
+    @property
+    def scores_per_head(self) -> int:
+        """Pairs of a query and a key that it sees, of one head of one item.
+
+        >>> def seen(q, kv, window=None):
+        ...     x = Tensor(name="x", shape=())
+        ...     return Attention(
+        ...         name="a", inputs=(x, x, x), outputs=(x,), batch=1, q_len=q, kv_len=kv, heads=1, kv_heads=1,
+        ...         head_dim=1, causal=True, window=window
+        ...     ).scores_per_head
+        >>> seen(4, 4), seen(1, 4), seen(4, 4, window=2), seen(2, 5, window=3)
+        (10, 4, 7, 6)
+        """
+        if not self.causal:
+            return self.q_len * self.kv_len
+        first, last = self.kv_len - self.q_len + 1, self.kv_len
+        full = min(max(self.window or last, first), last)
+        rising = (first + full) * (full - first + 1) // 2 + full * (last - full)
+        return rising if self.window is None or self.window > first else self.window * self.q_len
+
+    @property
+    def keys_seen(self) -> int:
+        """Positions of K and V that some query sees: all, or what the windows of the queries reach."""
+        return self.kv_len if self.window is None else min(self.kv_len, self.window + self.q_len - 1)
+
+    @property
+    def macs(self) -> int:
+        """``2 * batch * heads * head_dim`` for each pair of a query and a key that it sees: what is masked is left out.
+
+        A kernel that works in tiles computes some of the masked pairs too, and one that is not fused all of them.
+        """
+        return 2 * self.batch * self.heads * self.head_dim * self.scores_per_head
+
+    @property
+    def own_elementary(self) -> Elementary:
+        """A score: scale, maximum, subtraction, exp, sum (and a mask's addition); a row: one reciprocal, scaling."""
+        masked = Elementary(add=1 if len(self.inputs) > 3 else 0)
+        rows = self.batch * self.heads * self.q_len
+        return (Elementary(add=3, mul=1, special=1) + masked) * (
+            self.batch * self.heads * self.scores_per_head
+        ) + Elementary(mul=self.head_dim, special=1) * rows
+
+    def bytes_read(self, tensor: Tensor) -> int:
+        """Of K and V, the positions that some query sees."""
+        if tensor not in self.inputs[1:3]:
+            return tensor.bytes
+        seen = size_bytes(self.batch * self.keys_seen * self.kv_heads * self.head_dim, tensor.dtype)
+        return min(tensor.bytes, seen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

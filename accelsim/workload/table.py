@@ -14,10 +14,11 @@
 One row is one op, in an order in which they can run; the header names the columns, in any order. Sizes are whole
 numbers or products with symbols: ``196B``, ``12*seq_len``, ``B``; ``B`` is the batch. Tensors are separated by ``;``.
 The first mention of a tensor says its shape (and number format, if it is not the table's: ``ids[B 128]:int64``), later
-ones need not; ``@`` marks a weight, and ``x[B 512]~0.6`` one whose elements are known to be zero by that share. What is
-left out is filled in: ``inputs`` with the output of the row before, the weights of a matmul or convolution with
-``@NAME.weight``, ``outputs`` with a tensor named as the op, where its shape follows; the rows and columns of softmax
-and norm and the image of a convolution with the shape of its input.
+ones need not; ``@`` marks a weight, ``&`` a cache of keys or values, and ``x[B 512]~0.6`` one whose elements are known
+to be zero by that share. What is left out is filled in: ``inputs`` with the output of the row before, the weights of a
+matmul or convolution with ``@NAME.weight``, ``outputs`` with a tensor named as the op, where its shape follows; the
+rows and columns of softmax and norm, the image of a convolution and the sizes of an attention with the shape of its
+inputs.
 
 Lines that start with ``#:`` say ``KEY = VALUE``: ``name``, ``description``, ``source``, ``batch`` (the default),
 ``dtype``, ``note``, ``param NAME = DEFAULT`` (a symbol; ``in 1..512`` may follow) and ``fixed NAME = VALUE`` (a
@@ -43,12 +44,17 @@ from accelsim.workload.table_form import (
     BATCH,
     COLUMNS,
     COMMON,
+    FLAG_FIELDS,
     KINDS,
+    MARKS,
     MAX_BATCH,
     MAX_SIZE,
+    NO,
     OWN_FIELDS,
     ROW_FIELDS,
     TEXT_FIELDS,
+    WANTED,
+    YES,
     size,
     unquoted,
     words,
@@ -289,10 +295,12 @@ def _whole(text: str, most: int) -> int:
     return number if number <= most else 0
 
 
+ROLES: dict[str, Role] = {"": "activation", **{mark: role for role, mark in MARKS.items()}}
+
 # --- rows -----------------------------------------------------------------------------------------------------------
 
 TENSOR = re.compile(
-    r"(?P<weight>@?)(?P<name>[^\[\]]+?)\s*(?:\[(?P<shape>[^\[\]]*)\](?::(?P<dtype>\w+))?(?:~(?P<zeros>0?\.\d+))?)?"
+    r"(?P<mark>[@&]?)(?P<name>[^\[\]]+?)\s*(?:\[(?P<shape>[^\[\]]*)\](?::(?P<dtype>\w+))?(?:~(?P<zeros>0?\.\d+))?)?"
 )
 
 
@@ -340,7 +348,7 @@ class _Row:
             return None
         completed = FILL.get(kind, _fill_nothing)(self, name, values, inputs)
         outputs = self._outputs(name, kind, values, inputs)
-        missing = [column for column in OWN_FIELDS[kind] if column not in values and column not in OPTIONAL]
+        missing = [column for column in OWN_FIELDS[kind] if column not in values and column in WANTED[kind]]
         for column in missing:
             self.wrong(column, f"missing; a {kind} wants it")
         if not self.ok or not completed:
@@ -359,6 +367,10 @@ class _Row:
             return cell
         if column in TEXT_FIELDS:
             return unquoted(cell)
+        if column in FLAG_FIELDS:
+            if cell not in (YES, NO):
+                self.wrong(column, f"{cell!r}: want {YES} or {NO}")
+            return cell == YES
         if column in ROW_FIELDS:
             return self._several(column, cell, ROW_FIELDS[column])
         return self._size(column, cell)
@@ -398,8 +410,9 @@ class _Row:
                     f"{name!r}: first mentioned here; want its shape, as in {name}[{BATCH} 64]{nearest(name, known)}",
                 )
                 return None
-            if match["weight"] and known[name].role != "weight":
-                self.wrong(column, f"{name!r}: marked as a weight here, and not where it was first mentioned")
+            if match["mark"] and known[name].role != ROLES[match["mark"]]:
+                what = {"weight": "a weight", "kv_cache": "a cache"}[ROLES[match["mark"]]]
+                self.wrong(column, f"{name!r}: marked as {what} here, and not where it was first mentioned")
             return known[name]
         dtype = match["dtype"] or self.header.dtype
         if dtype not in DTYPES:
@@ -408,7 +421,7 @@ class _Row:
             )
             return None
         shape = tuple(self._size(column, word) for word in match["shape"].split())
-        role: Role = "weight" if match["weight"] else "activation"
+        role = ROLES[match["mark"]]
         zeros = float(match["zeros"] or 0)
         return self.declare(Tensor(name=name, shape=shape, dtype=dtype, role=role, zeros=zeros))
 
@@ -439,9 +452,6 @@ class _Row:
 def _described(tensor: Tensor) -> str:
     return f"{tensor.role} {list(tensor.shape)} {tensor.dtype}" + (f"~{tensor.zeros:g}" if tensor.zeros else "")
 
-
-OPTIONAL = frozenset({"batch", "stride", "pad", "dilation", "groups"})
-"""Columns whose default the op itself knows."""
 
 Fill = Callable[[_Row, str, dict[str, Any], list[Tensor]], bool]
 """(row, op's name, its values, its inputs) -> whether the row is complete; adds what is left out to both."""
@@ -482,8 +492,6 @@ def _fill_conv2d(row: _Row, name: str, values: dict[str, Any], inputs: list[Tens
         for key, dim in zip(("batch", "c_in", "h_in", "w_in"), inputs[0].shape, strict=True):
             values.setdefault(key, dim)
     if not {"batch", "c_in", "h_in", "w_in", "c_out", "kh", "kw"} <= values.keys():
-        if "batch" not in values:
-            row.wrong("batch", "missing; a conv2d wants it")
         return True
     for axis in ("h", "w"):
         out = _convolved(values, axis)
@@ -515,7 +523,25 @@ def _fill_rows(row: _Row, name: str, values: dict[str, Any], inputs: list[Tensor
     return True
 
 
+def _fill_attention(row: _Row, name: str, values: dict[str, Any], inputs: list[Tensor]) -> bool:
+    if len(inputs) < 3:
+        row.wrong("inputs", f"{len(inputs)} tensors; want Q, K, V and, where there is one, a mask")
+        return False
+    query, key = inputs[:2]
+    if len(query.shape) == 3:
+        values.setdefault("batch", query.shape[0])
+        values.setdefault("q_len", query.shape[1])
+        if "heads" in values:
+            values.setdefault("head_dim", max(1, query.shape[2] // values["heads"]))
+    if len(key.shape) == 3:
+        values.setdefault("kv_len", key.shape[1])
+        if "head_dim" in values:
+            values.setdefault("kv_heads", max(1, key.shape[2] // values["head_dim"]))
+    return True
+
+
 FILL: dict[str, Fill] = {
+    "attention": _fill_attention,
     "matmul": _fill_matmul,
     "conv2d": _fill_conv2d,
     "softmax": _fill_rows,
@@ -526,6 +552,7 @@ RESULT: dict[str, Callable[[Mapping[str, Any], Sequence[Tensor]], tuple[int, ...
     "matmul": lambda v, inputs: tuple(v[key] for key in ("batch", "m", "n") if key in v),
     "conv2d": lambda v, inputs: tuple(v.get(key, 1) for key in ("batch", "c_out", "h_out", "w_out")),
     "elementwise": lambda v, inputs: max(inputs, key=lambda t: t.elements).shape if inputs else None,
+    "attention": lambda v, inputs: inputs[0].shape if inputs else None,
     "softmax": lambda v, inputs: inputs[0].shape if inputs else None,
     "norm": lambda v, inputs: inputs[0].shape if inputs else None,
 }

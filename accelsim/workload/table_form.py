@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from math import prod
 from urllib.parse import quote, unquote
 
 from accelsim.base.errors import nearest
 from accelsim.workload.ops import (
+    Attention,
     Conv2d,
     Elementwise,
     Gather,
@@ -20,23 +21,37 @@ from accelsim.workload.ops import (
     Opaque,
     Pool,
     Reduction,
+    Role,
     Softmax,
 )
 
 KINDS: dict[str, type[Op]] = {
-    cls.kind: cls for cls in (Matmul, Conv2d, Elementwise, Reduction, Softmax, Norm, Pool, Gather, Move, Opaque)
+    cls.kind: cls
+    for cls in (Matmul, Conv2d, Attention, Elementwise, Reduction, Softmax, Norm, Pool, Gather, Move, Opaque)
 }
 OWN_FIELDS: dict[str, tuple[str, ...]] = {
     kind: tuple(f.name for f in fields(cls) if f.name not in {g.name for g in fields(Op)})
     for kind, cls in KINDS.items()
 }
 """The columns of each kind of op, besides those that all have."""
+WANTED: dict[str, frozenset[str]] = {
+    kind: frozenset(f.name for f in fields(cls) if f.name in OWN_FIELDS[kind] and f.default is MISSING)
+    for kind, cls in KINDS.items()
+}
+"""Those of them that an op has no default for."""
 
 COMMON = ("name", "kind", "inputs", "outputs")
 COLUMNS = ("name", "kind", *dict.fromkeys(f for own in OWN_FIELDS.values() for f in own), "inputs", "outputs")
 TEXT_FIELDS = ("function", "op_type")
+FLAG_FIELDS = ("causal",)
+YES, NO = "yes", "no"
 ROW_FIELDS = {"stride": 2, "dilation": 2, "pad": 4}
 """Columns that hold several sizes, and how many."""
+
+MARKS: dict[Role, str] = {"weight": "@", "kv_cache": "&"}
+"""What stands before the name of a tensor with that role."""
+SPECIAL = ";[]@&"
+"""Signs that are written as ``%XX`` in a tensor's name."""
 
 BATCH = "B"
 MAX_SIZE = 2**40

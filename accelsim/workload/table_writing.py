@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from accelsim.base.errors import WorkloadError
 from accelsim.workload.graph import Graph
 from accelsim.workload.ops import Tensor
-from accelsim.workload.table_form import BATCH, COLUMNS, OWN_FIELDS, quoted
+from accelsim.workload.table_form import BATCH, COLUMNS, MARKS, OWN_FIELDS, SPECIAL, YES, quoted
 
 Cell = list[str | int]
 """A cell in pieces: sizes are numbers, so that they can be compared between batches."""
@@ -57,11 +57,19 @@ def _rows_of(graph: Graph, dtype: str) -> list[dict[str, Cell]]:
         row: dict[str, Cell] = {"name": [quoted(op.name)], "kind": [op.kind]}
         for column in OWN_FIELDS[op.kind]:
             value = getattr(op, column)
-            row[column] = [quoted(value)] if isinstance(value, str) else _spaced(value)
+            row[column] = _own_cell(value)
         for column, tensors in (("inputs", op.inputs), ("outputs", op.outputs)):
             row[column] = [piece for i, t in enumerate(tensors) for piece in _tensor_cell(t, dtype, said, i)]
         rows.append(row)
     return rows
+
+
+def _own_cell(value: str | bool | int | tuple[int, ...] | None) -> Cell:
+    if value is None or value is False:
+        return []
+    if value is True:
+        return [YES]
+    return [quoted(value)] if isinstance(value, str) else _spaced(value)
 
 
 def _spaced(value: int | tuple[int, ...]) -> Cell:
@@ -70,7 +78,7 @@ def _spaced(value: int | tuple[int, ...]) -> Cell:
 
 
 def _tensor_cell(tensor: Tensor, dtype: str, said: set[str], position: int) -> Cell:
-    cell: Cell = ["; " if position else "", "@" if tensor.role == "weight" else "", quoted(tensor.name, ";[]@")]
+    cell: Cell = ["; " if position else "", MARKS.get(tensor.role, ""), quoted(tensor.name, SPECIAL)]
     if tensor.name not in said:
         said.add(tensor.name)
         cell += ["[", *_spaced(tensor.shape), "]", "" if tensor.dtype == dtype else f":{tensor.dtype}"]

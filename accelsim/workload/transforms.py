@@ -1,4 +1,4 @@
-"""Pure functions from graph to graph: precision, fusion, folding of batch normalisation."""
+"""Pure functions from graph to graph: precision, fusion, attention in parts, folding of batch normalisation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from accelsim.base.dtypes import PRECISIONS
 from accelsim.base.errors import WorkloadError, nearest
 from accelsim.workload.graph import Graph
-from accelsim.workload.ops import Conv2d, Elementwise, Matmul, Op, Tensor
+from accelsim.workload.ops import Attention, Conv2d, Elementwise, Matmul, Op, Softmax, Tensor
 
 Product = Matmul | Conv2d
 
@@ -116,6 +116,72 @@ class _Fusion:
         """Put ``op`` at the end."""
         self.place.update({t.name: len(self.ops) for t in op.outputs})
         self.ops.append(op)
+
+
+# --- attention ------------------------------------------------------------------------------------------------------
+
+
+def unfuse_attention(graph: Graph) -> Graph:
+    """Return the graph with each attention as two products with scaling, mask and softmax between them.
+
+    The heads are views of the projections (a strided batched product reads them in place), so no op moves them; query
+    heads that share keys and values stand below each other in one product. Scores of masked pairs are computed too, and
+    the keys that no window reaches are left out. A causal mask is added as one tensor for all heads and layers.
+    """
+    if not any(isinstance(op, Attention) for op in graph.ops):
+        return graph
+    return replace(graph, ops=tuple(part for op in graph.ops for part in _unfused(op)))
+
+
+def _unfused(op: Op) -> Iterator[Op]:
+    if not isinstance(op, Attention):
+        yield op
+        return
+    query, key, value, *given = op.inputs
+    repeats, rows, keys = op.batch * op.kv_heads, op.heads // op.kv_heads * op.q_len, op.keys_seen
+    square = (op.batch, op.heads, op.q_len, keys)
+
+    def made(part: str) -> Tensor:
+        return Tensor(name=f"{op.name}.{part}.out", shape=square, dtype=query.dtype)
+
+    yield Matmul(
+        name=f"{op.name}.scores",
+        batch=repeats,
+        m=rows,
+        k=op.head_dim,
+        n=keys,
+        inputs=(query, key),
+        outputs=(made("scores"),),
+    )
+    yield Elementwise(name=f"{op.name}.scale", function="mul", inputs=(made("scores"),), outputs=(made("scale"),))
+    scores = made("scale")
+    mask = given or ([_causal_mask(op)] if op.causal and op.q_len > 1 else [])
+    if mask:
+        yield Elementwise(name=f"{op.name}.mask", function="add", inputs=(scores, *mask), outputs=(made("mask"),))
+        scores = made("mask")
+    yield Softmax(
+        name=f"{op.name}.softmax",
+        rows=op.batch * op.heads * op.q_len,
+        cols=keys,
+        inputs=(scores,),
+        outputs=(made("softmax"),),
+    )
+    yield Matmul(
+        name=f"{op.name}.context",
+        batch=repeats,
+        m=rows,
+        k=keys,
+        n=op.head_dim,
+        inputs=(made("softmax"), value),
+        outputs=op.outputs,
+        epilogue=op.epilogue,
+    )
+
+
+def _causal_mask(op: Attention) -> Tensor:
+    window = "" if op.window is None else f" in windows of {op.window}"
+    name = f"causal mask {op.q_len} x {op.keys_seen}{window} {op.inputs[0].dtype}"
+    return Tensor(name=name, shape=(1, 1, op.q_len, op.keys_seen), dtype=op.inputs[0].dtype)
 
 
 # --- batch normalisation --------------------------------------------------------------------------------------------
