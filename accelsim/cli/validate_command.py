@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,11 +13,18 @@ from accelsim.cli import options
 
 if TYPE_CHECKING:
     from accelsim.validation import Row
+    from accelsim.validation.silicon.judge import Judged
 
 
 @click.command("validate")
 @click.argument("suites", nargs=-1)
-@click.option("--data", metavar="DIR", help="The measured files (else $ACCELSIM_DATA, else ../shared/validation).")
+@click.option(
+    "--data",
+    metavar="DIR|CSV",
+    help="The measured files (else $ACCELSIM_DATA, else ../shared/validation); ops: or one.",
+)
+@click.option("--device", metavar="NAME", help="ops: only rows of this device.")
+@click.option("--op", metavar="NAME", help="ops: only rows of this op.")
 @click.option("--json", "json_file", metavar="FILE|-", help="Write summaries and rows.")
 @click.option("--csv", "csv_file", metavar="FILE|-", help="Write the rows.")
 @click.option("--write-docs", "docs_file", metavar="FILE", help="Write the page docs/validation.md.")
@@ -27,6 +35,8 @@ if TYPE_CHECKING:
 def command(
     suites: Sequence[str],
     data: str | None,
+    device: str | None,
+    op: str | None,
     json_file: str | None,
     csv_file: str | None,
     docs_file: str | None,
@@ -44,6 +54,11 @@ def command(
     if listing:
         _list()
         return
+    if tuple(suites) == ("ops",) and docs_file is None:
+        _kernels(data, device, op, json_file, csv_file, top)
+        return
+    if device is not None or op is not None:
+        raise InputError("--device and --op choose rows of the suite ops; want `accelsim validate ops`")
     ran, lacking = run_suites(list(dict.fromkeys(suites)) or suite_names(), data_folder(data))
     if lacking and docs_file is not None:
         raise InputError(*lacking)
@@ -57,6 +72,63 @@ def command(
     violations = broken(row for rows in ran.values() for row in rows)
     if violations:
         raise LimitError("\n".join(violations))
+
+
+def _kernels(
+    data: str | None, device: str | None, op: str | None, json_file: str | None, csv_file: str | None, top: int
+) -> None:
+    """Errors of timed kernels by device, op and format, beside a plain roofline's."""
+    from accelsim.validation.silicon import judge
+
+    columns, judged = judge.judge(_kernel_file(data), device=device, op=op)
+    if json_file is not None:
+        options.write(judge.to_json(judged), json_file)
+    if csv_file is not None:
+        options.write(judge.to_csv(columns, judged), csv_file)
+    if "-" not in (json_file, csv_file):
+        _show_kernels(judged, top)
+
+
+def _kernel_file(data: str | None) -> Path:
+    from accelsim.validation import data_folder
+    from accelsim.validation.suites.ops import FILE
+
+    if data is not None and not Path(data).is_dir():
+        return Path(data)
+    file = data_folder(data) / FILE
+    if not file.is_file():
+        raise InputError(f"suite ops: wants {FILE} in {file.parent}; say where with --data DIR or --data FILE.csv")
+    return file
+
+
+def _show_kernels(judged: Sequence[Judged], top: int) -> None:
+    from accelsim.report import text
+    from accelsim.report.sheets import Column, Sheet
+    from accelsim.validation.silicon import judge
+
+    lines = [judge.cells(group) for group in judge.groups(judged)]
+    if lines:
+        left = {"device", "op", "format"}
+        columns = tuple(Column(name, left=name in left, shrink=name == "device") for name in lines[0])
+        text.show(text.Fitted(Sheet(columns, tuple(tuple(line.values()) for line in lines))))
+    worst = sorted((one for one in judged if one.ours is not None), key=lambda one: -abs(one.error_pct))[:top]
+    if worst:
+        click.echo("\nworst rows:")
+    for one in worst:
+        assert one.ours is not None
+        click.echo(
+            f"  {one.error_pct:+7.0f} %  {one.row.latency_us:.4g} us measured, {one.ours.predicted_us:.4g} ours "
+            f"({one.ours.bound}): {judge.name_of(one.row)}"
+        )
+    for why, n in sorted(judge.unmodelled(judged).items()):
+        click.echo(f"not modelled, {n} rows: {why}")
+    said = judge.overall(judged)
+    if said["n"]:
+        click.echo(
+            f"\n{said['n']} of {said['rows']} rows: mean error {said['mape_pct']:.1f} %, "
+            f"median {said['median_ape_pct']:.1f} %, bias {said['bias_pct']:+.1f} %; "
+            f"a plain roofline: {said['roofline_mape_pct']:.1f} %"
+        )
 
 
 def _list() -> None:

@@ -1,0 +1,207 @@
+"""A measured row becomes the ops that its kernels computed; a new kind of row registers with ``builds``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from accelsim.base.errors import InputError
+from accelsim.validation.silicon.rows import Measurement
+from accelsim.workload.ops import Attention, Conv2d, Elementwise, Matmul, Norm, Op, Role, Softmax, Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Formats:
+    """What a ``dtype`` cell means."""
+
+    compute: str
+    weight: str
+    kv_cache: str
+    block_scaled: bool = False
+
+
+_PLAIN = {
+    "half": "fp16",
+    "float16": "fp16",
+    "bfloat16": "bf16",
+    "float32": "fp32",
+    "float": "fp32",
+    "float64": "fp64",
+    "fp16-storage/fp32-math": "fp32",
+    "sq": "int8",
+    "nvfp4": "fp4",
+}
+_WEIGHT_ONLY = {"int8_wo": "int8", "int4_wo": "int4", "w4a16_mxfp4": "int4"}
+
+
+def formats(cell: str) -> Formats:
+    """Read a ``dtype`` cell: ``bfloat16/kv-fp8``, ``int4_wo`` (weights only), ``fp8_block`` ...
+
+    >>> formats("bfloat16/kv-fp8")
+    Formats(compute='bf16', weight='bf16', kv_cache='fp8', block_scaled=False)
+    """
+    main, _, cache = cell.partition("/kv-")
+    if main in _WEIGHT_ONLY:
+        return Formats("bf16", _WEIGHT_ONLY[main], "bf16")
+    plain = main.removesuffix("_block")
+    plain = _PLAIN.get(plain, plain)
+    kept = _PLAIN.get(cache, cache) or plain
+    return Formats(plain, plain, kept, block_scaled=main.endswith("_block"))
+
+
+Builder = Callable[[Measurement], tuple[Op, ...]]
+_BUILDERS: dict[str, Builder] = {}
+
+
+def builds(*kinds: str) -> Callable[[Builder], Builder]:
+    """Register the builder of rows whose ``op`` is one of ``kinds``."""
+
+    def register(builder: Builder) -> Builder:
+        _BUILDERS.update(dict.fromkeys(kinds, builder))
+        return builder
+
+    return register
+
+
+def known_kinds() -> list[str]:
+    """Kinds of row that can be built."""
+    return sorted(_BUILDERS)
+
+
+class UnmodelledError(Exception):
+    """A row whose kernel or device has no model here; the text says which."""
+
+
+def build(row: Measurement) -> tuple[Op, ...]:
+    """The ops of a row, in the order of its kernels.
+
+    Raises UnmodelledError for a kind without a builder and InputError for cells that are wrong.
+    """
+    builder = _BUILDERS.get(row.text("op"))
+    if builder is None:
+        raise UnmodelledError(f"op {row.text('op')}")
+    return builder(row)
+
+
+def _tensor(name: str, shape: tuple[int, ...], dtype: str, role: Role = "activation") -> Tensor:
+    return Tensor(name=name, shape=shape, dtype=dtype, role=role)
+
+
+@builds("gemm", "linear")
+def _gemm(row: Measurement) -> tuple[Op, ...]:
+    kinds = formats(row.text("dtype"))
+    batch, m, n, k = row.whole("batch", 1), row.whole("M"), row.whole("N"), row.whole("K")
+    out = kinds.compute if kinds.compute not in {"fp8", "fp4", "int8"} else "bf16"
+    if kinds.compute == "int8":
+        out = "int32" if "DeepBench" in row.text("source_repo") else "fp16"
+    a = _tensor("a", (batch, m, k), kinds.compute)
+    b = _tensor("b", (batch, k, n), kinds.weight, "weight")
+    return (
+        Matmul(name="gemm", inputs=(a, b), outputs=(_tensor("c", (batch, m, n), out),), m=m, k=k, n=n, batch=batch),
+    )
+
+
+@builds("bmm")
+def _bmm(row: Measurement) -> tuple[Op, ...]:
+    dtype = formats(row.text("dtype")).compute
+    batch, m, n, k = row.whole("batch", 1), row.whole("M"), row.whole("N"), row.whole("K")
+    a, b, c = (_tensor(name, (batch, *shape), dtype) for name, shape in (("a", (m, k)), ("b", (k, n)), ("c", (m, n))))
+    return (Matmul(name="bmm", inputs=(a, b), outputs=(c,), m=m, k=k, n=n, batch=batch),)
+
+
+@builds("conv2d")
+def _conv2d(row: Measurement) -> tuple[Op, ...]:
+    dtype = formats(row.text("dtype")).compute
+    batch, c_in, c_out = row.whole("batch", 1), row.whole("c_in"), row.whole("c_out")
+    size, window = (row.whole("h_in"), row.whole("w_in")), (row.whole("kh"), row.whole("kw"))
+    stride = (row.whole("stride", 1), int(row.extra.get("stride_w") or row.whole("stride", 1)))
+    pad = (row.whole("pad", 0), int(row.extra.get("pad_w") or row.whole("pad", 0)))
+    h, w = ((x + 2 * p - f) // s + 1 for x, p, f, s in zip(size, pad, window, stride, strict=True))
+    if min(h, w) < 1:
+        raise InputError(f"line {row.number}: a window of {window} does not fit into {size} with pad {pad}")
+    return (
+        Conv2d(
+            name="conv2d",
+            inputs=(
+                _tensor("x", (batch, c_in, *size), dtype),
+                _tensor("w", (c_out, c_in, *window), dtype, "weight"),
+            ),
+            outputs=(_tensor("y", (batch, c_out, h, w), dtype),),
+            batch=batch,
+            c_in=c_in,
+            h_in=size[0],
+            w_in=size[1],
+            c_out=c_out,
+            h_out=h,
+            w_out=w,
+            kh=window[0],
+            kw=window[1],
+            stride=stride,
+            pad=(pad[0], pad[1], pad[0], pad[1]),
+        ),
+    )
+
+
+def _matrix(row: Measurement, *names: str) -> list[Tensor]:
+    dtype = formats(row.text("dtype")).compute
+    return [_tensor(name, (row.whole("rows"), row.whole("cols")), dtype) for name in names]
+
+
+@builds("softmax")
+def _softmax(row: Measurement) -> tuple[Op, ...]:
+    x, y = _matrix(row, "x", "y")
+    return (Softmax(name="softmax", inputs=(x,), outputs=(y,), rows=x.shape[0], cols=x.shape[1]),)
+
+
+@builds("layernorm", "rmsnorm")
+def _norm(row: Measurement) -> tuple[Op, ...]:
+    x, y = _matrix(row, "x", "y")
+    scale = _tensor("scale", (x.shape[1],), x.dtype, "weight")
+    return (Norm(name=row.text("op"), inputs=(x, scale), outputs=(y,), rows=x.shape[0], cols=x.shape[1]),)
+
+
+@builds("gelu", "relu", "tanh", "ew_add_scalar", "ew_mul_scalar", "ew_div_scalar", "ew_pow_scalar")
+def _unary(row: Measurement) -> tuple[Op, ...]:
+    x, y = _matrix(row, "x", "y")
+    function = row.text("op").removeprefix("ew_").removesuffix("_scalar")
+    return (Elementwise(name=function, inputs=(x,), outputs=(y,), function=function),)
+
+
+@builds("ew_add", "ew_mul", "ew_div", "ew_pow")
+def _binary(row: Measurement) -> tuple[Op, ...]:
+    x, other, y = _matrix(row, "x", "other", "y")
+    function = row.text("op").removeprefix("ew_")
+    return (Elementwise(name=function, inputs=(x, other), outputs=(y,), function=function),)
+
+
+@builds("silu_and_mul")
+def _gated(row: Measurement) -> tuple[Op, ...]:
+    gate, up, y = _matrix(row, "gate", "up", "y")
+    product = Elementwise(name="mul", inputs=(y, up), outputs=(y,), function="mul")
+    return (Elementwise(name="silu", inputs=(gate, up), outputs=(y,), function="silu", epilogue=(product,)),)
+
+
+@builds("attention_prefill", "attention_decode", "attention_encoder")
+def _attention(row: Measurement) -> tuple[Op, ...]:
+    kinds = formats(row.text("dtype"))
+    batch, heads, kv_heads, head_dim = (row.whole(c) for c in ("batch", "heads", "kv_heads", "head_dim"))
+    q_len, kv_len = row.whole("q_len"), row.whole("kv_len")
+    causal = row.text("op") != "attention_encoder"
+    kept = (batch, kv_len, kv_heads * head_dim)
+    q, y = (_tensor(name, (batch, q_len, heads * head_dim), kinds.compute) for name in ("q", "y"))
+    k, v = (_tensor(name, kept, kinds.kv_cache, "kv_cache") for name in ("k", "v"))
+    return (
+        Attention(
+            name=row.text("op"),
+            inputs=(q, k, v),
+            outputs=(y,),
+            batch=batch,
+            q_len=q_len,
+            kv_len=kv_len,
+            heads=heads,
+            kv_heads=kv_heads,
+            head_dim=head_dim,
+            causal=causal,
+            window=row.whole("window", 0) or None,
+        ),
+    )

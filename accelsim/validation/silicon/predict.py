@@ -1,0 +1,139 @@
+"""What the mapping says of a measured kernel, under the protocol that it was measured by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from accelsim.base.errors import ConfigError, MappingError, WorkloadError
+from accelsim.base.units import PS_PER_S
+from accelsim.hardware.device import Device
+from accelsim.hardware.energy import energy_table_of
+from accelsim.hardware.loader import aliases, device_names, load_device
+from accelsim.mapping import Machine, Placement, Task, map_op
+from accelsim.validation.silicon.build import UnmodelledError, build
+from accelsim.validation.silicon.protocol import Protocol, protocol_of
+from accelsim.validation.silicon.rows import Measurement
+from accelsim.workload.ops import Op, Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Ours, beside what was measured."""
+
+    predicted_us: float
+    roofline_us: float
+    """The larger of MACs at nominal peak and every operand once at the DRAM's."""
+    bound: str
+    power_w: float
+    tiling: str
+
+
+def predict(row: Measurement) -> Prediction:
+    """Predict a row.
+
+    Raises UnmodelledError where its op or device has no model, and InputError where the row itself is wrong.
+    """
+    machine = machine_of(row.text("device"))
+    protocol = protocol_of(row.text("source_repo"), row.text("timing"))
+    try:
+        ops = build(row)
+        tasks = [map_op(op, machine, placed(op, machine, protocol)) for op in ops]
+    except (MappingError, WorkloadError) as error:
+        raise UnmodelledError(str(error)) from None
+    longest = max(tasks, key=lambda task: task.duration_ps)
+    return Prediction(
+        predicted_us=measured_s(tasks, protocol) * 1e6,
+        roofline_us=sum(roofline_s(op, machine.device) for op in ops) * 1e6,
+        bound=longest.bound,
+        power_w=power_w(tasks, machine),
+        tiling="; ".join(task.tiling for task in tasks),
+    )
+
+
+def measured_s(tasks: Sequence[Task], protocol: Protocol) -> float:
+    """What the protocol's clock would show of kernels one after another [s]."""
+    busy_ps = sum(task.duration_ps - (0 if protocol.launches else task.launch_ps) for task in tasks)
+    seen = max(busy_ps / PS_PER_S + protocol.host_s, protocol.floor_s)
+    if protocol.resolution_s:
+        seen = max(1, round(seen / protocol.resolution_s)) * protocol.resolution_s
+    return seen
+
+
+def power_w(tasks: Sequence[Task], machine: Machine) -> float:
+    """Mean power while such kernels run again and again without a pause [W]."""
+    energy_pj = 0.0
+    for task in tasks:
+        on_chip, off_chip = machine.dynamic_pj(task.counts)
+        energy_pj += on_chip * task.energy_scale + off_chip
+    return machine.device.power.static_w + energy_pj / sum(task.duration_ps for task in tasks)
+
+
+def placed(op: Op, machine: Machine, protocol: Protocol) -> Placement:
+    """Where the operands are under a protocol: warm ones in the last cache, where all of them fit together."""
+    memory = machine.buffer("activation")
+    room = 0 if memory is None else machine.capacity_bytes(memory)
+    warm = [t for t in (*op.inputs, *op.outputs) if _warm(t, protocol)]
+    fits = sum(t.bytes for t in warm) <= room
+    backing = machine.backing("activation")
+
+    def where(tensor: Tensor) -> str | None:
+        return None if fits and _warm(tensor, protocol) else backing
+
+    return Placement(tuple(where(t) for t in op.inputs), where(op.outputs[0]), machine.all_free)
+
+
+def _warm(tensor: Tensor, protocol: Protocol) -> bool:
+    return protocol.weights_warm if tensor.role == "weight" else protocol.activations_warm
+
+
+def roofline_s(op: Op, device: Device) -> float:
+    """The plain roofline (Williams et al., CACM 2009): nothing is fitted, nothing is warm [s]."""
+    size = sum(op.bytes_read(t) for t in op.inputs) + sum(t.bytes for t in op.outputs)
+    dram = device.dram
+    memory_s = size / dram.bandwidth_bytes_per_s if dram else 0.0
+    return max(op.macs / device.peak_macs_per_s(op.dtype) if op.macs else 0.0, memory_s)
+
+
+def device_of(name: str) -> Device:
+    """The shipped device that a measured file calls ``name``: case, maker, hyphens and spaces do not matter.
+
+    Raises UnmodelledError where there is none.
+    """
+    found = _spellings().get(_plain(name))
+    if found is None:
+        raise UnmodelledError(f"device {name}")
+    try:
+        return load_device(found)
+    except ConfigError as error:
+        raise UnmodelledError(f"device {name}: {error}") from None
+
+
+@cache
+def _spellings() -> dict[str, str]:
+    own = {_plain(name): name for name in device_names()}
+    return {_plain(alias): name for alias, name in aliases().items()} | own
+
+
+def _plain(name: str) -> str:
+    """What two spellings of a name have in common.
+
+    >>> _plain("NVIDIA A100-SXM4-80GB") == _plain("nvidia_a100_sxm4_80gb") == _plain("A100 SXM4 80GB")
+    True
+    """
+    words = "".join(c if c.isalnum() else " " for c in name.lower()).split()
+    return "".join(word for word in words if word not in {"nvidia", "amd", "intel", "tesla", "instinct", "gpu"})
+
+
+@cache
+def machine_of(name: str) -> Machine:
+    """All of the device that a measured file calls ``name``, with all of its power."""
+    return whole(device_of(name))
+
+
+def whole(device: Device) -> Machine:
+    """All cores of a device, with all of its power."""
+    power = device.power
+    budget = None if power.tdp_w is None else power.tdp_w - power.static_w
+    return Machine(device, energy_table_of(device), device.core.count, budget)
