@@ -51,6 +51,10 @@ class Node:
         """Return the name of an input that may be left out, else ``""``."""
         return self.inputs[index] if index < len(self.inputs) else ""
 
+    def optional_output(self, index: int) -> str:
+        """Return the name of an output that may be left out, else ``""``."""
+        return self.outputs[index] if index < len(self.outputs) else ""
+
     def integer(self, attribute: str, default: int) -> int:
         """Return an attribute that is a number."""
         return int(self.attributes.get(attribute, default))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import accelsim.workload.onnx_attention
 import accelsim.workload.onnx_ops  # noqa: F401 (registers the converters)
 from accelsim.base.errors import WorkloadError
 from accelsim.workload.graph import Graph

@@ -195,37 +195,6 @@ def _einsum(net: Translation, node: Node) -> Iterator[Op]:
     )
 
 
-@converts("Attention")
-def _attention(net: Translation, node: Node) -> Iterator[Op]:
-    """Scaled dot-product attention (opset 23): scores, scale, mask, softmax, weighted sum; not with a cache."""
-    q, k, v = (net.shape(name) for name in node.inputs[:3])
-    if any(node.optional_input(i) for i in (4, 5)) or any(node.outputs[1:]):
-        return
-    heads_q = node.integer("q_num_heads", q[1])
-    heads_kv = node.integer("kv_num_heads", k[1])
-    queries, keys, outer = q[-2], k[-2], q[0]
-    depth = q[-1] if len(q) == 4 else q[-1] // heads_q
-    depth_v = v[-1] if len(v) == 4 else v[-1] // heads_kv
-    out = net.result(node.outputs[0])
-    scores = _like(out, "scores", (outer, heads_q, queries, keys))
-    scaled, shares = _like(scores, "scaled"), _like(scores, "shares")
-    mask = net.operands([node.optional_input(3)])
-    products = outer * heads_q
-    q_, k_, v_ = (net.tensor(name) for name in node.inputs[:3])
-    yield Matmul(
-        name=f"{node.name}.scores", batch=products, m=queries, k=depth, n=keys, inputs=(q_, k_), outputs=(scores,)
-    )
-    yield Elementwise(
-        name=f"{node.name}.scale", function="affine" if mask else "mul", inputs=(scores, *mask), outputs=(scaled,)
-    )
-    yield Softmax(name=f"{node.name}.softmax", rows=products * queries, cols=keys, inputs=(scaled,), outputs=(shares,))
-    yield Matmul(name=node.name, batch=products, m=queries, k=keys, n=depth_v, inputs=(shares, v_), outputs=(out,))
-
-
-def _like(tensor: Tensor, label: str, shape: Shape | None = None) -> Tensor:
-    return Tensor(name=f"{tensor.name}.{label}", shape=shape or tensor.shape, dtype=tensor.dtype)
-
-
 # --- elementwise ----------------------------------------------------------------------------------------------------
 
 ELEMENTWISE: dict[str, str] = {

@@ -393,11 +393,11 @@ class Attention(Op):
         ) + Elementary(mul=self.head_dim, special=1) * rows
 
     def bytes_read(self, tensor: Tensor) -> int:
-        """Of K and V, the positions that some query sees."""
-        if tensor not in self.inputs[1:3]:
+        """Of K and V, the positions that some query sees; each of the three may be a slice of its tensor."""
+        if tensor not in self.inputs[:3]:
             return tensor.bytes
-        seen = size_bytes(self.batch * self.keys_seen * self.kv_heads * self.head_dim, tensor.dtype)
-        return min(tensor.bytes, seen)
+        positions = self.keys_seen * self.kv_heads if tensor in self.inputs[1:3] else self.q_len * self.heads
+        return min(tensor.bytes, size_bytes(self.batch * positions * self.head_dim, tensor.dtype))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
