@@ -35,7 +35,11 @@ def predict(row: Measurement) -> Prediction:
 
     Raises UnmodelledError where its op or device has no model, and InputError where the row itself is wrong.
     """
-    machine = machine_of(row.text("device"))
+    return predicted_on(machine_of(row.text("device")), row)
+
+
+def predicted_on(machine: Machine, row: Measurement) -> Prediction:
+    """Predict a row on a machine of one's choice; raises as ``predict`` does."""
     protocol = protocol_of(row.text("source_repo"), row.text("timing"))
     try:
         ops = build(row)
