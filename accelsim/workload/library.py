@@ -14,6 +14,7 @@ from accelsim.workload import bert
 from accelsim.workload.files import is_there
 from accelsim.workload.graph import Graph
 from accelsim.workload.scalesim import is_topology, parse_topology
+from accelsim.workload.single_op import SINGLE_OPS
 from accelsim.workload.table import parse_table, read_header, read_table, table_text
 from accelsim.workload.table_form import MAX_BATCH, MAX_SIZE
 
@@ -38,6 +39,7 @@ BUILDERS: dict[str, Builder] = {
         bert.bert_base,
         bert.PARAMS,
     ),
+    **{name: Builder(*parts) for name, parts in SINGLE_OPS.items()},
 }
 
 
