@@ -54,6 +54,10 @@ class Span:
     """Bytes of weights that had come before the span began."""
     energy_scale: float = 1.0
     """(V / V_nominal)**2 at the clock it ran at: what on-chip actions cost against the table."""
+    tiling: str = ""
+    """How its op was tiled, for people."""
+    bounds_s: tuple[tuple[str, float], ...] = ()
+    """Time that each resource alone would need [s]."""
 
     @property
     def duration_ps(self) -> int:

@@ -110,4 +110,6 @@ def _span(job: Job, start_ps: int, end_ps: int, early_bytes: Fraction) -> Span:
         channel_bytes=task.channel_bytes,
         prefetched_bytes=int(early_bytes),
         energy_scale=task.energy_scale,
+        tiling=task.tiling,
+        bounds_s=task.bounds_s,
     )
