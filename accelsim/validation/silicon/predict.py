@@ -40,7 +40,7 @@ def predict(row: Measurement) -> Prediction:
 
 def predicted_on(machine: Machine, row: Measurement) -> Prediction:
     """Predict a row on a machine of one's choice; raises as ``predict`` does."""
-    protocol = protocol_of(row.text("source_repo"), row.text("timing"))
+    protocol = protocol_of(row.text("source_repo"), row.text("timing"), row.text("framework"))
     try:
         ops = build(row)
         tasks = [map_op(op, machine, placed(op, machine, protocol)) for op in ops]
@@ -48,7 +48,7 @@ def predicted_on(machine: Machine, row: Measurement) -> Prediction:
         raise UnmodelledError(str(error)) from None
     longest = max(tasks, key=lambda task: task.duration_ps)
     return Prediction(
-        predicted_us=measured_s(tasks, protocol) * 1e6,
+        predicted_us=measured_s(row.text("op"), tasks, protocol) * 1e6,
         roofline_us=sum(roofline_s(op, machine.device) for op in ops) * 1e6,
         bound=longest.bound,
         power_w=power_w(tasks, machine),
@@ -56,13 +56,10 @@ def predicted_on(machine: Machine, row: Measurement) -> Prediction:
     )
 
 
-def measured_s(tasks: Sequence[Task], protocol: Protocol) -> float:
-    """What the protocol's clock would show of kernels one after another [s]."""
+def measured_s(op: str, tasks: Sequence[Task], protocol: Protocol) -> float:
+    """What the protocol's clock would show of a row's kernels one after another [s]."""
     busy_ps = sum(task.duration_ps - (0 if protocol.launches else task.launch_ps) for task in tasks)
-    seen = max(busy_ps / PS_PER_S + protocol.host_s, protocol.floor_s)
-    if protocol.resolution_s:
-        seen = max(1, round(seen / protocol.resolution_s)) * protocol.resolution_s
-    return seen
+    return protocol.seen_s(op, busy_ps / PS_PER_S)
 
 
 def power_w(tasks: Sequence[Task], machine: Machine) -> float:

@@ -13,7 +13,7 @@ from pydantic import Field
 from accelsim.base.errors import InputError
 from accelsim.base.resources import resource_dir
 from accelsim.hardware.files import read_toml, validate
-from accelsim.hardware.part import Flag, Name, NonNegative, Part, Text
+from accelsim.hardware.part import Flag, Fraction01, Name, NonNegative, Part, Text
 
 
 class Protocol(Part):
@@ -24,9 +24,15 @@ class Protocol(Part):
     """Rows whose ``source_repo`` begins with this were measured so."""
     timing: Annotated[tuple[Text, ...], Field(description="a list of texts")] = ()
     """... and whose ``timing`` contains one of these (any, where there is none)."""
+    framework: Text = ""
+    """... and whose ``framework`` begins with this."""
     about: Text
     host_s: NonNegative = 0.0
-    """Of the host's work that the clock saw, before or after the kernel [s]."""
+    """The host's work on one call that the clock saw [s]."""
+    host_ahead: Fraction01 = 1.0
+    """Share of it before the kernel can start; the rest goes on while the kernel runs."""
+    host_multiples: Annotated[dict[str, NonNegative], Field(default_factory=dict)]
+    """By a row's ``op``: times ``host_s`` that such a call takes the host (one, where it does not stand here)."""
     floor_s: NonNegative = 0.0
     """Nothing shorter was measured [s]."""
     launches: Flag = False
@@ -38,6 +44,14 @@ class Protocol(Part):
     activations_warm: Flag = True
     """The same of activations."""
 
+    def seen_s(self, op: str, busy_s: float) -> float:
+        """What the clock shows of a row of kind ``op`` whose kernels take ``busy_s``."""
+        host_s = self.host_s * self.host_multiples.get(op, 1.0)
+        seen = max(busy_s + self.host_ahead * host_s, host_s, self.floor_s)
+        if self.resolution_s:
+            seen = max(1, round(seen / self.resolution_s)) * self.resolution_s
+        return seen
+
 
 @cache
 def protocols() -> tuple[Protocol, ...]:
@@ -47,15 +61,17 @@ def protocols() -> tuple[Protocol, ...]:
 
 
 @cache
-def protocol_of(source_repo: str, timing: str) -> Protocol:
-    """The protocol of a row; the more its ``source_repo`` and ``timing`` say, the better it fits.
+def protocol_of(source_repo: str, timing: str, framework: str = "") -> Protocol:
+    """The protocol of a row; the more its ``source_repo``, ``timing`` and ``framework`` say, the better it fits.
 
     Raises InputError for a source that has none.
     """
     fitting = [
-        (len(p.source_repo) + max((len(t) for t in p.timing if t in timing), default=0), p)
+        (len(p.source_repo) + max((len(t) for t in p.timing if t in timing), default=0) + len(p.framework), p)
         for p in protocols()
-        if source_repo.startswith(p.source_repo) and (not p.timing or any(t in timing for t in p.timing))
+        if source_repo.startswith(p.source_repo)
+        and (not p.timing or any(t in timing for t in p.timing))
+        and framework.startswith(p.framework)
     ]
     if not fitting:
         known = ", ".join(dict.fromkeys(p.source_repo for p in protocols()))
