@@ -12,7 +12,7 @@ import click
 
 from accelsim.base.errors import AccelsimError, LimitError
 
-COMMANDS = ("demo", "list", "show", "check", "run", "roofline", "energy", "validate", "convert", "lab")
+COMMANDS = ("demo", "list", "show", "check", "run", "explain", "roofline", "energy", "validate", "convert", "lab")
 
 
 class Commands(click.Group):
