@@ -27,6 +27,7 @@ DTYPES: dict[str, DType] = {
         DType("bf16", 16, "float", "fp32"),
         DType("fp16", 16, "float", "fp32"),
         DType("fp8", 8, "float", "fp32"),
+        DType("fp4", 4, "float", "fp32"),
         DType("int64", 64, "int", "int64"),
         DType("int32", 32, "int", "int32"),
         DType("int16", 16, "int", "int32"),
@@ -35,7 +36,7 @@ DTYPES: dict[str, DType] = {
     )
 }
 
-PRECISIONS = ("fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "int16", "int8", "int4")
+PRECISIONS = ("fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "fp4", "int16", "int8", "int4")
 """The formats in which a network can be computed."""
 
 

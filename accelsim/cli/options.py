@@ -22,7 +22,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 MAX_STEPS = 10_000
 """Of one run: a pipeline is steady long before, and time and memory grow with every step."""
 
-PRECISIONS_HELP = "Format to compute in: fp32, tf32, bf16, fp16, fp8, int8, int4 ... (the device's default)."
+PRECISIONS_HELP = "Format to compute in: fp32, tf32, bf16, fp16, fp8, fp4, int8, int4 ... (the device's default)."
 
 
 def run_options(command: Command) -> Command:
