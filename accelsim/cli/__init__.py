@@ -12,7 +12,10 @@ import click
 
 from accelsim.base.errors import AccelsimError, LimitError
 
-COMMANDS = ("demo", "list", "show", "check", "run", "explain", "roofline", "energy", "validate", "convert", "lab")
+COMMANDS = (
+    *("demo", "list", "show", "check", "run", "compare", "explain", "roofline", "energy", "validate", "convert"),
+    "lab",
+)
 
 
 class Commands(click.Group):
