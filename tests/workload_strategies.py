@@ -82,7 +82,7 @@ MAKERS = {
     "elementwise": lambda draw, **c: Elementwise(function=draw(st.sampled_from(sorted(FUNCTIONS))), **c),
     "reduction": lambda draw, **c: Reduction(**c),
     "softmax": lambda draw, **c: Softmax(rows=draw(SIZES), cols=draw(SIZES), **c),
-    "norm": lambda draw, **c: Norm(rows=draw(SIZES), cols=draw(SIZES), **c),
+    "norm": lambda draw, **c: Norm(rows=draw(SIZES), cols=draw(SIZES), rms=draw(st.booleans()), **c),
     "pool": lambda draw, **c: Pool(window=draw(SIZES), **c),
     "gather": lambda draw, **c: Gather(**c),
     "move": lambda draw, **c: Move(**c),

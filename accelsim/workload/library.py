@@ -10,13 +10,14 @@ from pathlib import Path
 
 from accelsim.base.errors import WorkloadError, nearest
 from accelsim.base.resources import resource_dir
-from accelsim.workload import bert
+from accelsim.workload import convnets, detectors
 from accelsim.workload.files import is_there
 from accelsim.workload.graph import Graph
 from accelsim.workload.scalesim import is_topology, parse_topology
 from accelsim.workload.single_op import SINGLE_OPS
 from accelsim.workload.table import parse_table, read_header, read_table, table_text
 from accelsim.workload.table_form import MAX_BATCH, MAX_SIZE
+from accelsim.workload.transformers import DECODERS, ENCODERS, Decoder
 
 ONNX_PREFIX = "onnx:"
 LIGHT = "light_"
@@ -33,12 +34,40 @@ class Builder:
     """Default, least and greatest value of each parameter."""
 
 
+def _image(description: str, build: Callable[[int, Mapping[str, int]], Graph]) -> Builder:
+    return Builder(description, build, {})
+
+
+def _decoder(model: Decoder) -> Builder:
+    what = "one decoder layer" if not model.vocabulary else "decoder"
+    return Builder(f"{what}, {model.source}; --param seq_len, past_len, tensor_parallel", model.build, model.params)
+
+
 BUILDERS: dict[str, Builder] = {
-    "bert_base": Builder(
-        "BERT-base encoder with embeddings and pooler: 109 M parameters; --param seq_len=128",
-        bert.bert_base,
-        bert.PARAMS,
+    **{
+        model.name: Builder(f"encoder, {model.source.partition(':')[0]}; --param seq_len", model.build, model.params)
+        for model in ENCODERS
+    },
+    **{model.name: _decoder(model) for model in DECODERS},
+    "vgg16": _image("VGG-16 for 224 x 224 images", convnets.vgg16),
+    "resnet34": _image("ResNet-34", convnets.resnet("resnet34", (3, 4, 6, 3), bottleneck=False)),
+    "resnet101": _image("ResNet-101 v1.5", convnets.resnet("resnet101", (3, 4, 23, 3))),
+    "resnet152": _image("ResNet-152 v1.5", convnets.resnet("resnet152", (3, 8, 36, 3))),
+    "resnext101_32x4d": _image(
+        "ResNeXt-101 of 32 groups", convnets.resnet("resnext101_32x4d", (3, 4, 23, 3), groups=32, base=128)
     ),
+    "se_resnext101_32x4d": _image(
+        "the same with squeeze and excitation",
+        convnets.resnet("se_resnext101_32x4d", (3, 4, 23, 3), groups=32, base=128, squeeze=16),
+    ),
+    "inception_v3": _image("Inception v3 for 299 x 299 images", convnets.inception_v3),
+    "mobilenet_v1": _image("MobileNet v1, width 1.0", convnets.mobilenet_v1),
+    "mobilenet_v2": _image("MobileNet v2, width 1.0", convnets.mobilenet_v2),
+    "efficientnet_b0": _image("EfficientNet-B0", convnets.efficientnet("efficientnet_b0", 224)),
+    "efficientnet_b4": _image("EfficientNet-B4, 380 x 380", convnets.efficientnet("efficientnet_b4", 380, 1.4, 1.8)),
+    "ssd_resnet34": _image("MLPerf's SSD-large, 1200 x 1200", detectors.ssd_resnet34),
+    "ssd_mobilenet_v1": _image("MLPerf's SSD-small, 300 x 300", detectors.ssd_mobilenet_v1),
+    "yolov4": Builder("YOLO v4; --param size=608", detectors.yolov4, {"size": (416, 32, 4096)}),
     **{name: Builder(*parts) for name, parts in SINGLE_OPS.items()},
 }
 
@@ -76,14 +105,14 @@ def _check_numbers(workload: str, batch: int | None, params: Mapping[str, int]) 
     problems += [
         f"{workload}: --param {name}={value}: want a whole number from 1 to 2^40"
         for name, value in params.items()
-        if not _is_whole(value, MAX_SIZE)
+        if not _is_whole(value, MAX_SIZE, least=0 if workload in BUILDERS else 1)
     ]
     if problems:
         raise WorkloadError(*problems)
 
 
-def _is_whole(value: object, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
+def _is_whole(value: object, most: int, least: int = 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 def _tables() -> dict[str, Path]:

@@ -330,7 +330,8 @@ def _lp_norm(net: Translation, node: Node) -> Iterator[Op]:
 
 def _norm(net: Translation, node: Node, cols: int) -> Norm:
     inputs = (net.tensor(node.inputs[0]), *net.weights(node, 1, 2))
-    return Norm(name=node.name, inputs=inputs, outputs=net.results(node)[:1], rows=_rows(net, node, cols), cols=cols)
+    rows, rms = _rows(net, node, cols), node.op_type in ("RMSNormalization", "SimplifiedLayerNormalization")
+    return Norm(name=node.name, inputs=inputs, outputs=net.results(node)[:1], rows=rows, cols=cols, rms=rms)
 
 
 @converts("MaxPool", "AveragePool", "LpPool")

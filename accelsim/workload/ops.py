@@ -402,16 +402,22 @@ class Attention(Op):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Norm(Op):
-    """Layer (or local response) normalisation over rows of ``cols`` elements."""
+    """Layer, root-mean-square or local response normalisation over rows of ``cols`` elements."""
 
     kind: ClassVar[str] = "norm"
     rows: int
     cols: int
+    rms: bool = False
+    """Root mean square: rows are scaled, their mean is not taken off (Zhang and Sennrich, NeurIPS 2019)."""
 
     @property
     def own_elementary(self) -> Elementary:
-        """An element: sum, square, sum of squares, subtract, scale, gamma and beta; a row: root and division."""
-        return Elementary(add=4, mul=3) * (self.rows * self.cols) + Elementary(special=2) * self.rows
+        """An element: sum, square, sum of squares, subtract, scale, gamma and beta; a row: root and division.
+
+        Of a root-mean-square one: square, sum of squares, scale, gamma.
+        """
+        element = Elementary(add=1, mul=3) if self.rms else Elementary(add=4, mul=3)
+        return element * (self.rows * self.cols) + Elementary(special=2) * self.rows
 
     @property
     def passes(self) -> int:

@@ -274,7 +274,7 @@ def _add_param(header: Header, name: str, value: str) -> str:
 def _add_fixed(header: Header, name: str, value: str) -> str:
     number = _whole(value, MAX_SIZE)
     header.fixed[unquoted(name)] = number
-    return "" if number and name else "want 'fixed NAME = VALUE' with a whole number from 1 on"
+    return "" if name and (number or value == "0") else "want 'fixed NAME = VALUE' with a whole number"
 
 
 DIRECTIVES: dict[str, Setter] = {

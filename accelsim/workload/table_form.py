@@ -43,7 +43,7 @@ WANTED: dict[str, frozenset[str]] = {
 COMMON = ("name", "kind", "inputs", "outputs")
 COLUMNS = ("name", "kind", *dict.fromkeys(f for own in OWN_FIELDS.values() for f in own), "inputs", "outputs")
 TEXT_FIELDS = ("function", "op_type")
-FLAG_FIELDS = ("causal",)
+FLAG_FIELDS = ("causal", "rms")
 YES, NO = "yes", "no"
 ROW_FIELDS = {"stride": 2, "dilation": 2, "pad": 4}
 """Columns that hold several sizes, and how many."""

@@ -1,0 +1,232 @@
+"""Convolutional networks, built from their blocks. Counts of each are tested against published ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from accelsim.workload.graph import Graph
+from accelsim.workload.layers import Layers, Size
+from accelsim.workload.ops import Tensor
+
+CLASSES = 1000
+
+# --- VGG ------------------------------------------------------------------------------------------------------------
+
+
+def vgg16(batch: int, params: Mapping[str, int]) -> Graph:
+    """Configuration D of Simonyan and Zisserman, ICLR 2015."""
+    net = Layers(batch)
+    x = net.input("images", 3, 224, 224)
+    for block, (channels, depth) in enumerate(((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)), start=1):
+        for i in range(1, depth + 1):
+            x = net.elementwise(f"relu{block}_{i}", "relu", net.conv(f"conv{block}_{i}", x, channels, 3, bias=True))
+        x = net.pool(f"pool{block}", x, 2)
+    for i in (6, 7):
+        x = net.elementwise(f"relu{i}", "relu", net.dense(f"fc{i}", x, 4096))
+    net.softmax("softmax", net.dense("fc8", x, CLASSES))
+    return net.graph("vgg16", source="Simonyan and Zisserman, ICLR 2015, Table 1, configuration D")
+
+
+# --- ResNet ---------------------------------------------------------------------------------------------------------
+
+
+def residual(
+    net: Layers, name: str, x: Tensor, width: int, out: int, stride: int, *, groups: int = 1, squeeze: int = 0
+) -> Tensor:
+    """A bottleneck with its stride in the 3 x 3 convolution (version 1.5), or a basic block where ``out == width``."""
+    shortcut = x
+    if stride > 1 or x.shape[1] != out:
+        shortcut = net.conv_bn(f"{name}.downsample", x, out, 1, stride=stride, act=None)
+    if out == width:
+        y = net.conv_bn(f"{name}.conv1", x, width, 3, stride=stride)
+        y = net.conv_bn(f"{name}.conv2", y, width, 3, act=None)
+    else:
+        y = net.conv_bn(f"{name}.conv1", x, width, 1)
+        y = net.conv_bn(f"{name}.conv2", y, width, 3, stride=stride, groups=groups)
+        y = net.conv_bn(f"{name}.conv3", y, out, 1, act=None)
+    if squeeze:
+        y = net.squeeze_excite(f"{name}.se", y, out // squeeze)
+    return net.elementwise(f"{name}.relu", "relu", net.elementwise(f"{name}.add", "add", y, shortcut))
+
+
+def resnet(
+    name: str, depths: tuple[int, ...], *, bottleneck: bool = True, groups: int = 1, base: int = 64, squeeze: int = 0
+) -> Callable[[int, Mapping[str, int]], Graph]:
+    """Return a builder; ``groups`` of ``base`` channels in all make a ResNeXt (Xie et al., CVPR 2017)."""
+
+    def build(batch: int, params: Mapping[str, int]) -> Graph:
+        net = Layers(batch)
+        x = net.conv_bn("conv1", net.input("images", 3, 224, 224), 64, 7, stride=2)
+        x = net.pool("maxpool", x, 3, stride=2, pad=1)
+        for stage, depth in enumerate(depths):
+            width, out = base << stage, (256 if bottleneck else 64) << stage
+            for i in range(depth):
+                stride = 2 if stage and not i else 1
+                x = residual(net, f"layer{stage + 1}.{i}", x, width, out, stride, groups=groups, squeeze=squeeze)
+        net.dense("fc", net.global_pool("avgpool", x), CLASSES)
+        return net.graph(name, source="He et al., CVPR 2016, Table 1; stride in the 3 x 3 convolutions (v1.5)")
+
+    return build
+
+
+# --- Inception v3 ---------------------------------------------------------------------------------------------------
+
+Branch = Sequence[tuple[int, Size]]
+"""Convolutions one after another: channels and kernel."""
+
+
+def inception_v3(batch: int, params: Mapping[str, int]) -> Graph:
+    """Szegedy et al., CVPR 2016, as torchvision has it, without the auxiliary classifier: 299 x 299 pixels."""
+    net = Layers(batch)
+    x = net.conv_bn("conv1a", net.input("images", 3, 299, 299), 32, 3, stride=2, pad=0)
+    x = net.conv_bn("conv2b", net.conv_bn("conv2a", x, 32, 3, pad=0), 64, 3)
+    x = net.pool("pool1", x, 3, stride=2)
+    x = net.conv_bn("conv4a", net.conv_bn("conv3b", x, 80, 1), 192, 3, pad=0)
+    x = net.pool("pool2", x, 3, stride=2)
+    for name, pooled in (("5b", 32), ("5c", 64), ("5d", 64)):
+        x = _branches(net, f"mixed{name}", x, [(64, 1)], [(48, 1), (64, 5)], [(64, 1), (96, 3), (96, 3)], pooled)
+    x = _reduction(net, "mixed6a", x, [(384, 3)], [(64, 1), (96, 3), (96, 3)])
+    for name, c in (("6b", 128), ("6c", 160), ("6d", 160), ("6e", 192)):
+        seven: Branch = [(c, 1), (c, (1, 7)), (192, (7, 1))]
+        double: Branch = [(c, 1), (c, (7, 1)), (c, (1, 7)), (c, (7, 1)), (192, (1, 7))]
+        x = _branches(net, f"mixed{name}", x, [(192, 1)], seven, double, 192)
+    x = _reduction(net, "mixed7a", x, [(192, 1), (320, 3)], [(192, 1), (192, (1, 7)), (192, (7, 1)), (192, 3)])
+    for name in ("7b", "7c"):
+        x = _fanned(net, f"mixed{name}", x)
+    net.dense("fc", net.global_pool("avgpool", x), CLASSES)
+    return net.graph("inception_v3", source="Szegedy et al., CVPR 2016; sizes as in torchvision")
+
+
+def _chain(net: Layers, name: str, x: Tensor, branch: Branch) -> Tensor:
+    for i, (channels, kernel) in enumerate(branch, start=1):
+        x = net.conv_bn(f"{name}.{i}", x, channels, kernel)
+    return x
+
+
+def _branches(net: Layers, name: str, x: Tensor, one: Branch, two: Branch, three: Branch, pooled: int) -> Tensor:
+    """Three chains and a mean pool with a pointwise convolution, side by side."""
+    parts = [_chain(net, f"{name}.{label}", x, branch) for label, branch in zip("abc", (one, two, three), strict=True)]
+    pool = net.conv_bn(f"{name}.d", net.pool(f"{name}.pool", x, 3, stride=1, pad=1), pooled, 1)
+    return net.concat(f"{name}.concat", *parts, pool)
+
+
+def _reduction(net: Layers, name: str, x: Tensor, *branches: Branch) -> Tensor:
+    """Chains that end with a stride of two, and a maximum pool."""
+    parts = []
+    for label, (*first, (channels, kernel)) in zip("ab", branches, strict=True):
+        y = _chain(net, f"{name}.{label}", x, first)
+        parts.append(net.conv_bn(f"{name}.{label}.{len(first) + 1}", y, channels, kernel, stride=2, pad=0))
+    return net.concat(f"{name}.concat", *parts, net.pool(f"{name}.pool", x, 3, stride=2))
+
+
+def _fanned(net: Layers, name: str, x: Tensor) -> Tensor:
+    """The last blocks: 3 x 3 convolutions as 1 x 3 beside 3 x 1."""
+    parts = [net.conv_bn(f"{name}.a", x, 320, 1)]
+    for label, branch in (("b", [(384, 1)]), ("c", [(448, 1), (384, 3)])):
+        y = _chain(net, f"{name}.{label}", x, list(branch))
+        parts += [
+            net.conv_bn(f"{name}.{label}.wide", y, 384, (1, 3)),
+            net.conv_bn(f"{name}.{label}.high", y, 384, (3, 1)),
+        ]
+    pool = net.conv_bn(f"{name}.d", net.pool(f"{name}.pool", x, 3, stride=1, pad=1), 192, 1)
+    return net.concat(f"{name}.concat", *parts, pool)
+
+
+# --- MobileNet ------------------------------------------------------------------------------------------------------
+
+MOBILENET_V1 = (
+    (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5, (1024, 2), (1024, 1),
+)  # fmt: skip
+"""Channels and stride of each depthwise separable convolution (Howard et al., 2017, Table 1)."""
+
+
+def mobilenet_v1_features(net: Layers, images: Tensor) -> list[Tensor]:
+    """Return what each separable convolution leaves, padded as TensorFlow does."""
+    x = net.conv_bn("conv0", images, 32, 3, stride=2, pad="same", act="clip")
+    left = []
+    for i, (channels, stride) in enumerate(MOBILENET_V1, start=1):
+        x = net.conv_bn(
+            f"conv{i}.depthwise", x, x.shape[1], 3, stride=stride, pad="same", groups=x.shape[1], act="clip"
+        )
+        x = net.conv_bn(f"conv{i}.pointwise", x, channels, 1, act="clip")
+        left.append(x)
+    return left
+
+
+def mobilenet_v1(batch: int, params: Mapping[str, int]) -> Graph:
+    """Width 1.0, 224 x 224 pixels, a thousand classes; its ReLU6 is a clip."""
+    net = Layers(batch)
+    x = mobilenet_v1_features(net, net.input("images", 3, 224, 224))[-1]
+    net.softmax("softmax", net.dense("fc", net.global_pool("avgpool", x), CLASSES))
+    return net.graph("mobilenet_v1", source="Howard et al., arXiv 1704.04861, Table 1")
+
+
+def inverted_residual(
+    net: Layers, name: str, x: Tensor, out: int, *, expand: int, kernel: int = 3, stride: int = 1, squeeze: int = 0,
+    act: str = "clip",
+) -> Tensor:  # fmt: skip
+    """Expansion, depthwise convolution, projection; added to its input where the shapes allow it."""
+    y = net.conv_bn(f"{name}.expand", x, x.shape[1] * expand, 1, act=act) if expand > 1 else x
+    y = net.conv_bn(f"{name}.depthwise", y, y.shape[1], kernel, stride=stride, groups=y.shape[1], act=act)
+    if squeeze:
+        y = net.squeeze_excite(f"{name}.se", y, max(1, x.shape[1] // squeeze), act=act)
+    y = net.conv_bn(f"{name}.project", y, out, 1, act=None)
+    return net.elementwise(f"{name}.add", "add", y, x) if stride == 1 and x.shape[1] == out else y
+
+
+MOBILENET_V2 = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+"""Expansion, channels, repeats and first stride of each stage (Sandler et al., CVPR 2018, Table 2)."""
+
+
+def mobilenet_v2(batch: int, params: Mapping[str, int]) -> Graph:
+    """Width 1.0, 224 x 224 pixels; its ReLU6 is a clip."""
+    net = Layers(batch)
+    x = net.conv_bn("conv0", net.input("images", 3, 224, 224), 32, 3, stride=2, act="clip")
+    for stage, (expand, channels, repeats, stride) in enumerate(MOBILENET_V2, start=1):
+        for i in range(repeats):
+            x = inverted_residual(net, f"stage{stage}.{i}", x, channels, expand=expand, stride=1 if i else stride)
+    x = net.conv_bn("conv_last", x, 1280, 1, act="clip")
+    net.dense("fc", net.global_pool("avgpool", x), CLASSES)
+    return net.graph("mobilenet_v2", source="Sandler et al., CVPR 2018, Table 2")
+
+
+# --- EfficientNet ---------------------------------------------------------------------------------------------------
+
+EFFICIENTNET = (
+    (1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3), (6, 112, 3, 1, 5), (6, 192, 4, 2, 5),
+    (6, 320, 1, 1, 3),
+)  # fmt: skip
+"""Expansion, channels, repeats, first stride and kernel of each stage of B0 (Tan and Le, ICML 2019, Table 1)."""
+
+
+def efficientnet(
+    name: str, pixels: int, width: float = 1.0, depth: float = 1.0
+) -> Callable[[int, Mapping[str, int]], Graph]:
+    """Return a builder of B0 scaled in width and depth: channels to the nearest 8, repeats up."""
+
+    def channels(count: int) -> int:
+        scaled = max(8, int(count * width + 4) // 8 * 8)
+        return scaled + 8 if scaled < 0.9 * count * width else scaled
+
+    def build(batch: int, params: Mapping[str, int]) -> Graph:
+        net = Layers(batch)
+        x = net.conv_bn("stem", net.input("images", 3, pixels, pixels), channels(32), 3, stride=2, act="silu")
+        for stage, (expand, count, repeats, stride, kernel) in enumerate(EFFICIENTNET, start=1):
+            for i in range(-int(-repeats * depth // 1)):
+                x = inverted_residual(
+                    net, f"stage{stage}.{i}", x, channels(count), expand=expand, kernel=kernel,
+                    stride=1 if i else stride, squeeze=4, act="silu",
+                )  # fmt: skip
+        x = net.conv_bn("head", x, channels(1280), 1, act="silu")
+        net.dense("fc", net.global_pool("avgpool", x), CLASSES)
+        return net.graph(name, source="Tan and Le, ICML 2019, Table 1")
+
+    return build

@@ -1,0 +1,123 @@
+"""Networks that find objects in images. Suppression of double finds (NMS) is left to the host and not part of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from accelsim.base.errors import WorkloadError
+from accelsim.workload.convnets import mobilenet_v1_features, residual
+from accelsim.workload.graph import Graph
+from accelsim.workload.layers import Layers
+from accelsim.workload.ops import Tensor
+
+# --- single-shot detectors ------------------------------------------------------------------------------------------
+
+
+def ssd_resnet34(batch: int, params: Mapping[str, int]) -> Graph:
+    """MLPerf's SSD-large: 1200 x 1200 pixels, 81 classes, 15,130 boxes.
+
+    ResNet-34 up to its third stage, which keeps the second's resolution; five pairs of convolutions make smaller maps;
+    heads of 3 x 3 with stride 3 on all six.
+    """
+    net = Layers(batch)
+    x = net.conv_bn("conv1", net.input("images", 3, 1200, 1200), 64, 7, stride=2)
+    x = net.pool("maxpool", x, 3, stride=2, pad=1)
+    for stage, (depth, width, stride) in enumerate(((3, 64, 1), (4, 128, 2), (6, 256, 1)), start=1):
+        for i in range(depth):
+            x = residual(net, f"layer{stage}.{i}", x, width, width, 1 if i else stride)
+    maps = [x]
+    for i, (narrow, wide, stride, pad) in enumerate(
+        ((256, 512, 2, 1), (256, 512, 2, 1), (128, 256, 2, 1), (128, 256, 2, 0), (128, 256, 1, 0)), start=1
+    ):
+        x = net.elementwise(f"extra{i}.relu1", "relu", net.conv(f"extra{i}.conv1", x, narrow, 1, bias=True))
+        x = net.conv(f"extra{i}.conv2", x, wide, 3, stride=stride, pad=pad, bias=True)
+        x = net.elementwise(f"extra{i}.relu2", "relu", x)
+        maps.append(x)
+    for i, (x, boxes) in enumerate(zip(maps, (4, 6, 6, 6, 4, 4), strict=True), start=1):
+        net.conv(f"locations{i}", x, boxes * 4, 3, stride=3, bias=True)
+        net.conv(f"scores{i}", x, boxes * 81, 3, stride=3, bias=True)
+    return net.graph(
+        "ssd_resnet34", source="MLPerf inference v0.5 (SSD-ResNet34, COCO 1200 x 1200); Liu et al., ECCV 2016"
+    )
+
+
+def ssd_mobilenet_v1(batch: int, params: Mapping[str, int]) -> Graph:
+    """MLPerf's SSD-small: 300 x 300 pixels, 91 classes, 1,917 boxes, with TensorFlow's padding and 1 x 1 heads."""
+    net = Layers(batch)
+    features = mobilenet_v1_features(net, net.input("images", 3, 300, 300))
+    x, maps = features[12], [features[10], features[12]]
+    for i, (narrow, wide) in enumerate(((256, 512), (128, 256), (128, 256), (64, 128)), start=1):
+        x = net.conv_bn(f"extra{i}.conv1", x, narrow, 1, act="clip")
+        x = net.conv_bn(f"extra{i}.conv2", x, wide, 3, stride=2, pad="same", act="clip")
+        maps.append(x)
+    for i, (x, boxes) in enumerate(zip(maps, (3, 6, 6, 6, 6, 6), strict=True), start=1):
+        net.conv(f"locations{i}", x, boxes * 4, 1, bias=True)
+        scores = net.conv(f"scores{i}", x, boxes * 91, 1, bias=True)
+        net.elementwise(f"scores{i}.sigmoid", "sigmoid", scores)
+    return net.graph(
+        "ssd_mobilenet_v1", source="MLPerf inference v0.5 (ssd_mobilenet_v1_coco); Howard et al., arXiv 1704.04861"
+    )
+
+
+# --- YOLO v4 --------------------------------------------------------------------------------------------------------
+
+YOLO_SIZE = 32
+"""Pixels to a cell of the coarsest grid: sizes are multiples of it."""
+
+
+def yolov4(batch: int, params: Mapping[str, int]) -> Graph:
+    """CSPDarknet-53, spatial pyramid pooling, path aggregation and three heads for 80 classes; ``size`` pixels."""
+    size = params["size"]
+    if size % YOLO_SIZE:
+        raise WorkloadError(f"yolov4: --param size={size}: want a multiple of {YOLO_SIZE}, such as 416 or 608")
+    net = Layers(batch)
+    x = net.conv_bn("conv0", net.input("images", 3, size, size), 32, 3, act="mish")
+    stages = []
+    for i, (channels, depth) in enumerate(((64, 1), (128, 2), (256, 8), (512, 8), (1024, 4)), start=1):
+        x = _cross_stage(net, f"stage{i}", x, channels, depth)
+        stages.append(x)
+    x = _alternating(net, "spp.before", x, 512, 3)
+    pools = [net.pool(f"spp.pool{kernel}", x, kernel, stride=1, pad="half") for kernel in (13, 9, 5)]
+    coarse = _alternating(net, "spp.after", net.concat("spp.concat", *pools, x), 512, 3)
+    middle = _merged_up(net, "up1", coarse, stages[3], 256)
+    fine = _merged_up(net, "up2", middle, stages[2], 128)
+    _head(net, "head1", fine)
+    x = net.conv_bn("down1", fine, 256, 3, stride=2, act="leaky_relu")
+    middle = _alternating(net, "pan1", net.concat("pan1.concat", x, middle), 256, 5)
+    _head(net, "head2", middle)
+    x = net.conv_bn("down2", middle, 512, 3, stride=2, act="leaky_relu")
+    _head(net, "head3", _alternating(net, "pan2", net.concat("pan2.concat", x, coarse), 512, 5))
+    return net.graph("yolov4", params=params, source="Bochkovskiy et al., arXiv 2004.10934; yolov4.cfg of darknet")
+
+
+def _cross_stage(net: Layers, name: str, x: Tensor, channels: int, depth: int) -> Tensor:
+    """Half of the channels go through residual blocks, half beside them; the first stage keeps all in both."""
+    half = channels // 2 if depth > 1 else channels
+    x = net.conv_bn(f"{name}.down", x, channels, 3, stride=2, act="mish")
+    beside = net.conv_bn(f"{name}.beside", x, half, 1, act="mish")
+    x = net.conv_bn(f"{name}.through", x, half, 1, act="mish")
+    for i in range(depth):
+        y = net.conv_bn(f"{name}.{i}.conv1", x, channels // 2, 1, act="mish")
+        x = net.elementwise(f"{name}.{i}.add", "add", net.conv_bn(f"{name}.{i}.conv2", y, half, 3, act="mish"), x)
+    x = net.conv_bn(f"{name}.after", x, half, 1, act="mish")
+    return net.conv_bn(f"{name}.merge", net.concat(f"{name}.concat", x, beside), channels, 1, act="mish")
+
+
+def _alternating(net: Layers, name: str, x: Tensor, channels: int, count: int) -> Tensor:
+    """Pointwise convolutions and 3 x 3 ones of twice the channels, in turn."""
+    for i in range(count):
+        wide = i % 2
+        x = net.conv_bn(f"{name}.conv{i + 1}", x, channels << wide, 3 if wide else 1, act="leaky_relu")
+    return x
+
+
+def _merged_up(net: Layers, name: str, x: Tensor, finer: Tensor, channels: int) -> Tensor:
+    x = net.upsample(f"{name}.upsample", net.conv_bn(f"{name}.narrow", x, channels, 1, act="leaky_relu"))
+    beside = net.conv_bn(f"{name}.beside", finer, channels, 1, act="leaky_relu")
+    return _alternating(net, name, net.concat(f"{name}.concat", beside, x), channels, 5)
+
+
+def _head(net: Layers, name: str, x: Tensor) -> None:
+    """Three boxes of 80 classes, four numbers and a score for each cell."""
+    x = net.conv_bn(f"{name}.conv1", x, x.shape[1] * 2, 3, act="leaky_relu")
+    net.elementwise(f"{name}.sigmoid", "sigmoid", net.conv(f"{name}.conv2", x, 3 * 85, 1, bias=True))

@@ -1,0 +1,248 @@
+"""Networks that are built, against what was published of them. Numbers are the papers' and the libraries', not ours."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+import accelsim
+from accelsim.base.errors import WorkloadError
+from accelsim.base.resources import resource_dir
+from accelsim.workload.library import load_workload
+from accelsim.workload.table import write_table
+from accelsim.workload.transforms import unfuse_attention
+
+TORCHVISION = "torchvision's table of weights: num_params, GFLOPS (multiply-adds)"
+
+
+@pytest.mark.parametrize(
+    ("name", "giga_macs", "parameters", "source"),
+    [
+        ("vgg16", 15.47, 138_357_544, TORCHVISION),
+        ("resnet18", 1.81, 11_689_512, TORCHVISION),
+        ("resnet34", 3.66, 21_797_672, TORCHVISION),
+        ("resnet50", 4.09, 25_557_032, TORCHVISION),
+        ("resnet101", 7.80, 44_549_160, TORCHVISION),
+        ("resnet152", 11.51, 60_192_808, TORCHVISION),
+        ("inception_v3", 5.71, 23_834_568, TORCHVISION + "; 27,161,264 with the auxiliary classifier's 3,326,696"),
+        ("mobilenet_v2", 0.30, 3_504_872, TORCHVISION),
+        ("efficientnet_b0", 0.39, 5_288_548, TORCHVISION),
+        ("efficientnet_b4", 4.39, 19_341_616, TORCHVISION),
+        ("mobilenet_v1", 0.569, 4_231_976, "Howard et al., Table 4: 569 M, 4.2 M; Keras: trainable parameters"),
+        ("resnext101_32x4d", 7.97, 44_177_704, "timm resnext101_32x4d: 44.18 M; 8.0 GFLOPs in Xie et al."),
+        ("se_resnext101_32x4d", 7.97, 48_955_416, "timm seresnext101_32x4d: 48.96 M"),
+    ],
+)
+def test_classifiers(name, giga_macs, parameters, source):
+    """Parameters exactly, MACs to the digits printed."""
+    graph = load_workload(name)
+    digits = 3 if giga_macs == 0.569 else 2
+    assert round(graph.macs / 1e9, digits) == giga_macs
+    assert graph.parameters == parameters
+
+
+def test_the_stride_of_resnet50_v15_is_in_the_3x3_convolutions():
+    """NVIDIA DeepLearningExamples: 'stride = 2 in the 3x3 convolution'; v1 has it in the 1x1 before."""
+    for name in ("resnet50", "resnet101"):
+        strided = [op for op in load_workload(name).ops if op.kind == "conv2d" and op.stride == (2, 2)]
+        main = [op for op in strided if "downsample" not in op.name and op.name != "conv1"]
+        assert [(op.kh, op.kw) for op in main] == [(3, 3)] * 3
+
+
+def test_ssd_resnet34():
+    """OpenVINO's model zoo, ssd-resnet34-1200-onnx: 433.411 GFLOPs, 20.058 M parameters; maps as Furiosa lists them.
+
+    0.2 %: element-wise work is in their FLOPs; 0.5 %: the positions of 15,130 boxes are among their parameters.
+    """
+    graph = load_workload("ssd_resnet34")
+    assert 2 * graph.macs == pytest.approx(433.411e9, rel=0.002)
+    assert graph.parameters == pytest.approx(20.058e6, rel=0.005)
+    heads = [op.outputs[0].shape for op in graph.ops if op.kind == "conv2d" and op.name.startswith("scores")]
+    assert [shape[1:] for shape in heads] == [
+        (324, 50, 50), (486, 25, 25), (486, 13, 13), (486, 7, 7), (324, 3, 3), (324, 3, 3),
+    ]  # fmt: skip
+
+
+def test_ssd_mobilenet():
+    """OpenVINO's model zoo, ssd_mobilenet_v1_coco: 2.494 GFLOPs, 6.807 M parameters; TensorFlow: 1,917 boxes.
+
+    1 %: element-wise work is in their FLOPs, and a bias stands for a scale and a shift among their parameters.
+    """
+    graph = load_workload("ssd_mobilenet_v1")
+    assert 2 * graph.macs == pytest.approx(2.494e9, rel=0.01)
+    assert graph.parameters == pytest.approx(6.807e6, rel=0.002)
+    boxes = sum(op.outputs[0].elements // 4 for op in graph.ops if op.kind == "conv2d" and "locations" in op.name)
+    assert boxes == 1917
+
+
+@pytest.mark.parametrize(("size", "bflops"), [(416, 60.1), (608, 128.5)])
+def test_yolov4(size, bflops):
+    """darknet prints 60.1 and 128.5 BFLOPs (2 a multiply-add, element-wise work included); its weights are 64.4 M."""
+    graph = load_workload("yolov4", params={"size": size})
+    assert 2 * graph.macs == pytest.approx(bflops * 1e9, rel=0.002)
+    assert graph.parameters == pytest.approx(64.36e6, rel=0.001)
+
+
+def test_yolov4_takes_whole_cells():
+    with pytest.raises(WorkloadError, match="size=400: want a multiple of 32"):
+        load_workload("yolov4", params={"size": 400})
+
+
+# --- transformers ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "source"),
+    [
+        ("bert_base", 109_482_240, "transformers, BertModel with its pooler"),
+        ("bert_large", 335_141_888, "transformers, BertModel with its pooler"),
+        ("distilbert", 66_362_880, "transformers, DistilBertModel; 66 M in Sanh et al., Table 3"),
+        ("roberta_base", 124_645_632, "transformers, RobertaModel with its pooler"),
+        ("gpt2", 124_439_808, "transformers, GPT2LMHeadModel"),
+        ("gpt2_large", 774_030_080, "transformers, GPT2LMHeadModel"),
+        ("llama_7b", 6_738_415_616, "transformers, LlamaForCausalLM"),
+        ("llama2_13b", 13_015_864_320, "transformers, LlamaForCausalLM"),
+        ("llama2_70b", 68_976_648_192, "transformers, LlamaForCausalLM"),
+        ("llama3_8b", 8_030_261_248, "transformers, LlamaForCausalLM"),
+        ("mistral_7b", 7_241_732_096, "transformers, MistralForCausalLM"),
+        ("mixtral_8x7b", 46_702_792_704, "transformers, MixtralForCausalLM"),
+    ],
+)
+def test_parameters_of_transformers(name, parameters, source):
+    assert load_workload(name).parameters == parameters
+
+
+@pytest.mark.parametrize(("name", "billions"), [("gpt3_xl", 1.3), ("gpt3_2p7b", 2.7), ("gpt3_175b", 175)])
+def test_parameters_of_gpt3(name, billions):
+    """Brown et al., NeurIPS 2020, Table 2.1, as printed."""
+    parameters = load_workload(name).parameters / 1e9
+    assert round(parameters, 1 if billions < 10 else None) == billions
+
+
+def test_bert_large_on_384_tokens():
+    """By hand: 24 layers of (4 d^2 + 2 d f) s + 2 s^2 d, and d^2 for the pooler."""
+    d, f, s = 1024, 4096, 384
+    graph = load_workload("bert_large", params={"seq_len": s})
+    assert graph.macs == 24 * ((4 * d * d + 2 * d * f) * s + 2 * s * s * d) + d * d
+
+
+def decoder(name, **params):
+    return load_workload(name, batch=2, params=params)
+
+
+def test_a_prefill_sees_half_the_square_and_a_step_the_whole_cache():
+    """Work by hand: a layer's products, the causal triangle of scores, and the head for one token."""
+    d, f, s, c, vocabulary = 4096, 11008, 100, 60, 32000
+    layer = 4 * d * d + 3 * d * f
+    prefill, step = decoder("llama_7b", seq_len=s), decoder("llama_7b", seq_len=1, past_len=c)
+    assert prefill.macs == 2 * (32 * (layer * s + d * s * (s + 1)) + d * vocabulary)
+    assert step.macs == 2 * (32 * (layer + 2 * d * (c + 1)) + d * vocabulary)
+
+
+def test_a_step_reads_the_cache_and_adds_to_it():
+    """Llama-3-8B: 32 layers x 2 x 8 heads x 128 numbers a token."""
+    graph = decoder("llama3_8b", seq_len=1, past_len=999)
+    per_token = 32 * 2 * 8 * 128
+    read = sum(t.elements for t in graph.inputs if t.role == "kv_cache")
+    made = sum(t.elements for t in graph.outputs if t.role == "kv_cache")
+    assert (read, made) == (2 * 1000 * per_token, 2 * per_token)
+    assert sum(t.elements for t in decoder("llama3_8b", seq_len=40).outputs if t.role == "kv_cache") == 80 * per_token
+
+
+def test_a_window_bounds_what_a_step_reads():
+    """Mistral: 4,096 positions, however long the past (Jiang et al., section 2)."""
+    graph = decoder("mistral_7b", seq_len=1, past_len=20000)
+    op = next(op for op in graph.ops if op.kind == "attention")
+    assert op.bytes_read(op.inputs[1]) == 2 * 4096 * 1024 * 4
+
+
+def test_logits_of_all_positions():
+    one, all_ = (decoder("gpt2_large", seq_len=1024, logits=n) for n in (1, 1024))
+    assert all_.macs - one.macs == 2 * 1023 * 1280 * 50257
+    assert one.parameters == all_.parameters
+
+
+@pytest.mark.parametrize("name", ["gpt3_layer", "llama2_70b"])
+def test_tensor_parallel_ranks_share_products_and_heads(name):
+    """Megatron-LM, section 3: each of four ranks has a quarter of every product, and all of the norms."""
+    whole, rank = decoder(name, seq_len=64), decoder(name, seq_len=64, tensor_parallel=4)
+    assert 4 * rank.macs == whole.macs
+    norms = {op.name: op.elementary for op in whole.ops if op.kind == "norm"}
+    assert norms == {op.name: op.elementary for op in rank.ops if op.kind == "norm"}
+
+
+def test_the_gpt3_layer_on_four_a100_has_llmcompass_shapes():
+    """Zhang et al., LLMCompass, ISCA 2024, section 4: d 12288, 96 heads, batch 8, 2,048 tokens, tensor parallel 4."""
+    graph = load_workload("gpt3_layer", batch=8, params={"seq_len": 2048, "tensor_parallel": 4})
+    products = {op.name: (op.m, op.k, op.n) for op in graph.ops if op.kind == "matmul"}
+    assert products["layer0.attention.query"] == (8 * 2048, 12288, 3072)
+    assert products["layer0.attention.output"] == (8 * 2048, 3072, 12288)
+    assert products["layer0.ffn.up"] == (8 * 2048, 12288, 12288)
+    assert products["layer0.ffn.down"] == (8 * 2048, 12288, 12288)
+    parts = {op.name: op for op in unfuse_attention(graph).ops}
+    scores, context = parts["layer0.attention.scores"], parts["layer0.attention.context"]
+    assert (scores.batch, scores.m, scores.k, scores.n) == (8 * 24, 2048, 128, 2048)
+    assert (context.batch, context.m, context.k, context.n) == (8 * 24, 2048, 2048, 128)
+
+
+def test_a_mixture_works_on_two_of_eight_experts():
+    """Mixtral: 13 B of 47 B parameters are active for a token (Jiang et al., arXiv 2401.04088, section 2)."""
+    graph = decoder("mixtral_8x7b", seq_len=512)
+    body = sum(op.macs for op in graph.ops if op.kind == "matmul" and op.name != "head")
+    table = 32000 * 4096
+    assert round((body / 1024 + 2 * table) / 1e9) == 13
+    lone = load_workload("mixtral_8x7b", params={"seq_len": 1, "past_len": 10})
+    up = next(op for op in lone.ops if op.name == "layer0.ffn.up")
+    assert (up.batch, up.m) == (2, 1)
+    assert up.bytes_read(up.inputs[1]) == up.inputs[1].bytes // 4
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"seq_len": 2000, "past_len": 3000}, "seq_len + past_len = 5000: want at most 4096"),
+        ({"seq_len": 4, "logits": 5}, "logits=5: want at most seq_len=4"),
+        ({"tensor_parallel": 5}, "want a number that divides 32 heads"),
+        ({"past_len": -1}, "--param past_len=-1"),
+        ({"context": 4}, "unknown; want one of"),
+    ],
+)
+def test_steps_that_cannot_be_are_refused(params, said):
+    with pytest.raises(WorkloadError) as caught:
+        load_workload("llama2_7b", params=params)
+    assert said in str(caught.value)
+
+
+# --- all of them ----------------------------------------------------------------------------------------------------
+
+
+def test_decoding_on_a_t4_is_bound_by_the_weights():
+    """GPT-2 large, one token: 774 M weights of two bytes over 320 GB/s take 4.8 ms at least."""
+    result = accelsim.simulate("nvidia_t4", "gpt2_large", params={"seq_len": 1, "past_len": 100}, precision="fp16")
+    assert result.latency_s > 2 * 774e6 / 320e9
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "distilbert"])
+def test_a_builder_can_be_written_as_a_table_and_read_back(name, tmp_path):
+    text = write_table(lambda batch: load_workload(name, batch=batch))
+    path = tmp_path / "net.csv"
+    path.write_text(text)
+    assert load_workload(path, batch=3).ops == load_workload(name, batch=3).ops
+
+
+def test_networks_that_the_measurements_name_most():
+    """Issue 5 names them; the first column is what ``models.csv`` calls them, in part."""
+    data = Path(resource_dir("workloads")).parent.parent / "shared" / "validation" / "models.csv"
+    if not data.exists():
+        pytest.skip("the measured references are not here")
+    with data.open() as lines:
+        measured = " ".join({row["model"].lower() for row in csv.DictReader(lines)})
+    for theirs, ours in {
+        "resnet50": "resnet50", "bert-99": "bert_large", "bert-base": "bert_base", "ssd-resnet34": "ssd_resnet34",
+        "ssd-mobilenet": "ssd_mobilenet_v1", "vgg16": "vgg16", "inceptionv3": "inception_v3", "yolo v4": "yolov4",
+        "gpt2_large": "gpt2_large", "gpt3_xl": "gpt3_xl", "resnext101-32x4d": "resnext101_32x4d",
+        "se-resnext101-32x4d": "se_resnext101_32x4d", "llama-2-70b": "llama2_70b", "llama-3-8b": "llama3_8b",
+        "mistral-7b": "mistral_7b", "mixtral-8x7b": "mixtral_8x7b",
+    }.items():  # fmt: skip
+        assert theirs in measured
+        assert load_workload(ours).name == ours
