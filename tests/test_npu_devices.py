@@ -62,25 +62,24 @@ ASSUMED: 1 GHz, and how MACs split into C x K below 2048, of which the table giv
 
 @pytest.mark.parametrize(("c", "k", "buffer_kb", "gb_per_s", "printed"), PRIMER)
 def test_nvdla_resnet50_estimates(c: int, k: int, buffer_kb: int, gb_per_s: float, printed: float) -> None:
-    """A model against a model: 0.80 to 1.33 of the estimates.
-
-    Large grids lie below, for conv1's three channels fill 3 of 64 rows here and a row of taps on NVDLA (channel
-    extension); small ones lie above, for NVDLA splits its buffer between data and weights and loads data again.
-    """
+    """A model against a model: 0.93 to 1.09 of the estimates."""
     ours = fps(
         "nvdla_full",
         "resnet50",
-        core__matrix__rows=c,
-        core__matrix__cols=k,
+        core__matrix__rows__c_in=c,
+        core__matrix__cols__c_out=k,
+        core__matrix__alternatives=[{"rows": {"c_in": 4, "kw": c // 4}, "cols": {"c_out": k}}],
         cbuf__capacity_bytes=buffer_kb * 1024,
         dram__bandwidth_bytes_per_s=gb_per_s * 1e9,
     )
-    assert 0.75 < ours / printed < 1.4
+    assert 0.9 < ours / printed < 1.12
 
 
-def test_nvdla_full_lies_between_its_two_bounds() -> None:
-    """With taps never and always packed: 215 and 285 frames a second around the printed 269."""
-    assert fps("nvdla_full", "resnet50") < 269 < fps("nvdla_full", "resnet50", core__matrix__packs_taps=True)
+def test_nvdla_wants_a_row_of_taps_beside_three_channels() -> None:
+    """Without channel extension a first layer fills 3 of 64 rows: 217 frames a second instead of 282, 269 printed."""
+    assert (
+        fps("nvdla_full", "resnet50", core__matrix__alternatives=[]) < 0.85 * 269 < 269 < fps("nvdla_full", "resnet50")
+    )
 
 
 def test_gemmini_resnet50_is_a_bound() -> None:
@@ -163,7 +162,17 @@ def test_ethos_u55_cannot_be_faster_than_its_flash() -> None:
     assert result.latency_s > 25.5e6 / device.memory_named("flash").bandwidth_bytes_per_s
 
 
-@pytest.mark.parametrize("name", ["nvdla_full", "gemmini_16x16", "arm_ethos_u55"])
-def test_what_it_lacks_is_refused_for_want_of_a_host(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "room"),
+    [("nvdla_full", {}), ("gemmini_16x16", {}), ("arm_ethos_u55", {"flash.capacity_bytes": 2**30})],
+)
+def test_what_it_lacks_is_refused_for_want_of_a_host(name: str, room: dict[str, int]) -> None:
     with pytest.raises(MappingError, match="has no host that could"):
-        simulate(name, "bert_base", precision="int8")
+        simulate(name, "bert_base", precision="int8", overrides=room)
+
+
+def test_weights_that_do_not_fit_are_refused_before_anything_is_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """BERT-base: 109 MB of int8 weights on 64 MiB of flash."""
+    monkeypatch.setattr("accelsim.simulation.plan_lane", None)
+    with pytest.raises(MappingError, match="the weights take 109482240 bytes; flash of arm_ethos_u55 holds 67108864"):
+        simulate("arm_ethos_u55", "bert_base", precision="int8")

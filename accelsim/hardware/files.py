@@ -188,8 +188,11 @@ def sections(annotation: Any) -> tuple[type[BaseModel], ...]:
 
 
 def fields_at(annotation: Any) -> dict[str, Any]:
-    """Return the fields of a section, of all its kinds where there are several."""
-    return {name: field for model in sections(annotation) for name, field in fields_of(model).items()}
+    """Return the fields of a section; of all its kinds where there are several, the first with a name defines it."""
+    found: dict[str, Any] = {}
+    for model in sections(annotation):
+        found |= {name: field for name, field in fields_of(model).items() if name not in found}
+    return found
 
 
 def wanted(annotation: Any) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from accelsim.base.errors import nearest
 from accelsim.hardware.part import Count, DTypeName, NonNegative, Part, Positive, Rates
@@ -62,7 +62,7 @@ class SpatialArray(Part):
     """Loops along the rows, with how many steps of each, as ``{ c_in = 64 }``."""
     cols: Axis
     alternatives: tuple[Unrolling, ...] = ()
-    """Other layouts that it can take for an op, each ``{ rows = {...}, cols = {...} }``, of no more cells."""
+    """Other layouts that an op may take, each ``{ rows = {...}, cols = {...} }``; none that needs more cells."""
     stationary: Literal["weight", "output", "input"] = "weight"
     """Which operand stays in the cells while the loops that do not index it go on."""
     freq_hz: Positive
@@ -72,22 +72,11 @@ class SpatialArray(Part):
     energy_pj_per_mac: dict[DTypeName, Positive] = {}
     register_pj_per_bit: NonNegative | None = None
 
-    @model_validator(mode="after")
-    def _no_larger_alternative(self) -> Self:
-        cells = self.unrollings[0].cells
-        wrong = [
-            f"alternatives[{i}]: uses {other.cells} cells; want no more than the {cells} of rows and cols"
-            for i, other in enumerate(self.alternatives)
-            if other.cells > cells
-        ]
-        if wrong:
-            raise ValueError("\n".join(wrong))
-        return self
-
     @property
     def unrollings(self) -> tuple[Unrolling, ...]:
-        """Every layout of loops, the one of ``rows`` and ``cols`` first."""
-        return (Unrolling(rows=self.rows, cols=self.cols), *self.alternatives)
+        """Every layout of loops that the cells allow, the one of ``rows`` and ``cols`` first."""
+        own = Unrolling(rows=self.rows, cols=self.cols)
+        return (own, *(other for other in self.alternatives if other.cells <= own.cells))
 
     def macs_per_cycle(self, dtype: str) -> float:
         """Peak rate of one core; 0 for a format that it lacks."""

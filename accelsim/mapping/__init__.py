@@ -9,11 +9,12 @@ from accelsim.mapping.gpu import map_gpu
 from accelsim.mapping.machine import Machine
 from accelsim.mapping.matrix import map_matrix, matrix_unit
 from accelsim.mapping.row_stationary import map_row_stationary
+from accelsim.mapping.spatial import SpatialModel
 from accelsim.mapping.task import Placement, Task
 from accelsim.mapping.vector import map_vector
 from accelsim.workload.ops import Conv2d, Matmul, Op
 
-__all__ = ["Machine", "Placement", "Task", "map_op"]
+__all__ = ["Machine", "Placement", "SpatialModel", "Task", "map_op"]
 
 
 def map_op(op: Op, machine: Machine, placement: Placement) -> Task:

@@ -8,7 +8,8 @@ import numpy as np
 
 from accelsim.base.errors import MappingError
 from accelsim.kernels.array import multiply_is, multiply_os, multiply_ws
-from accelsim.mapping.models import Array, MatrixModel, SystolicModel
+from accelsim.mapping.models import MatrixModel, SystolicModel
+from accelsim.mapping.on_chip import Array
 
 MOST_CELL_CYCLES = 10**8
 """Cells times cycles that are played for one op: about a second."""

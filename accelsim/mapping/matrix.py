@@ -15,12 +15,13 @@ import numpy.typing as npt
 
 from accelsim.base.errors import MappingError
 from accelsim.base.units import PS_PER_S, ROUNDING, ceil_div
-from accelsim.hardware.device import Role, RowStationary, SystolicArray, TensorCores, VectorUnit
+from accelsim.hardware.device import MatrixUnit, Role, VectorUnit
 from accelsim.kernels.pipeline import pipeline_time
 from accelsim.mapping.counted import counted
 from accelsim.mapping.finish import finished
 from accelsim.mapping.machine import Machine
-from accelsim.mapping.models import Array, Gemm, MatrixModel, gemm_of, matrix_model, on_chip_seconds
+from accelsim.mapping.models import Gemm, MatrixModel, gemm_of, matrix_model
+from accelsim.mapping.on_chip import Array, on_chip_seconds
 from accelsim.mapping.power import Clocked, clocked
 from accelsim.mapping.task import Placement, Task
 from accelsim.mapping.vector import elementary_counts, vector_cycles, windowed
@@ -70,7 +71,7 @@ def tile_sizes(extent: int, quantum: int) -> list[int]:
     return [*sizes, extent]
 
 
-def matrix_unit(machine: Machine, dtype: str) -> SystolicArray | TensorCores | RowStationary | VectorUnit:
+def matrix_unit(machine: Machine, dtype: str) -> MatrixUnit | VectorUnit:
     """The unit that multiplies this format: the matrix unit, else SIMD lanes."""
     core = machine.device.core
     if core.matrix is not None and core.matrix.macs_per_cycle(dtype) > 0:
@@ -90,7 +91,7 @@ class _Search:
     machine: Machine
     placement: Placement
     model: MatrixModel
-    unit: SystolicArray | TensorCores | RowStationary | VectorUnit
+    unit: MatrixUnit | VectorUnit
 
     @property
     def gemm(self) -> Gemm:

@@ -6,22 +6,18 @@ A new kind of unit is a class with the attributes of ``MatrixModel`` and a regis
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import singledispatch
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Literal, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from accelsim.base.dtypes import DTYPES, bits
 from accelsim.base.units import ceil_div
-from accelsim.hardware.device import Device, Memory, SystolicArray, TensorCores, VectorUnit
+from accelsim.hardware.device import Device, Memory, Role, SystolicArray, TensorCores, VectorUnit
+from accelsim.mapping.on_chip import Array, Number, Traffic, on_chip_seconds
 from accelsim.workload.ops import Conv2d, Matmul
-
-Array = npt.NDArray[np.float64]
-Number = TypeVar("Number", float, Array)
-"""One value, or one for each tiling."""
 
 
 def _ceil(value: Number) -> Number:
@@ -31,15 +27,6 @@ def _ceil(value: Number) -> Number:
 
 def _least(one: Number, other: Number) -> Number:
     return np.minimum(one, other) if isinstance(one, np.ndarray) else min(one, other)
-
-
-class Traffic(NamedTuple):
-    """Bytes of an operand that a memory gives to, and takes from, what is nearer to the unit."""
-
-    memory: str
-    operand: str
-    read_bytes: int
-    write_bytes: int
 
 
 @dataclass(frozen=True)
@@ -66,6 +53,8 @@ class Gemm:
     """Of a filter, where k runs over them."""
     b_quanta: tuple[int, int] = (1, 1)
     """B lies in memory in blocks of so many k and n; ``b_bytes`` counts their padding."""
+    conv: Conv2d | None = None
+    """The convolution that it stands for."""
 
     def b_share(self, k: Number, n: Number) -> Number:
         """Part of ``b_bytes`` that a tile of B takes."""
@@ -101,7 +90,11 @@ def gemm_of(op: Matmul | Conv2d) -> Gemm:
         kept=op.inputs[1].sparsity,
         items=op.batch if isinstance(op, Conv2d) else op.m,
         taps=op.kh * op.kw if isinstance(op, Conv2d) else 1,
+        conv=op if isinstance(op, Conv2d) else None,
     )
+
+
+Dimension = Literal["m", "k", "n"]
 
 
 class MatrixModel(Protocol):
@@ -128,8 +121,19 @@ class MatrixModel(Protocol):
     def partial_sum_bytes(self, m: Array, n: Array, k_steps: Array) -> Array:
         """Room that unfinished results of a tile take."""
 
-    def traffic(self) -> Iterator[Traffic]:
-        """On-chip traffic between the outermost on-chip memories and the unit, of the whole op."""
+    @property
+    def nested(self) -> bool:
+        """Whether tiles nest in every on-chip memory of an operand's path; else ``traffic`` has all levels in it."""
+
+    @property
+    def streamed(self) -> Dimension:
+        """The dimension that goes on while the unit holds an operand still."""
+
+    def traffic(self, parts: int = 1) -> Iterator[Traffic]:
+        """On-chip traffic of the whole op, between the unit and the memories nearest to it.
+
+        What the unit holds still comes anew for each of the ``parts`` that tiles cut the streamed dimension into.
+        """
 
     def register_bits_per_mac(self) -> tuple[tuple[str, float], ...]:
         """Bits moved through registers for a multiply-accumulate, by operand."""
@@ -230,28 +234,37 @@ class SystolicModel:
         size: Array = m * width * self.gemm.accumulator_bits / 8
         return size
 
-    def traffic(self) -> Iterator[Traffic]:
+    nested = True
+
+    @property
+    def streamed(self) -> Dimension:
+        """Lines stream past what stands still."""
+        streams: dict[str, Dimension] = {"ws": "m", "os": "k", "is": "n"}
+        return streams[self.unit.dataflow]
+
+    def traffic(self, parts: int = 1) -> Iterator[Traffic]:
         """The moving operand is read once for every fold beside it; sums go to the accumulators once a k fold."""
         gemm, unit = self.gemm, self.unit
         rows, cols, _ = self._spatial(gemm.m, gemm.k, gemm.n)
         row_folds, col_folds = ceil_div(rows, unit.rows), ceil_div(cols, unit.cols)
         again_a, again_b, again_c = {
-            "ws": (col_folds, 1, row_folds),
-            "os": (col_folds, row_folds, 1),
-            "is": (1, col_folds, row_folds),
+            "ws": (col_folds, parts, row_folds),
+            "os": (col_folds, row_folds, parts),
+            "is": (parts, col_folds, row_folds),
         }[unit.dataflow]
-        logical_a = gemm.m * gemm.k * gemm.element_bits / 8
-        yield self._near("activation", "input", gemm.repeats * logical_a * again_a, 0)
-        yield self._near("weight", "weight", gemm.repeats * gemm.b_bytes * again_b, 0)
-        yield self._near("activation", "output", 0, gemm.repeats * gemm.c_bytes)
-        sums = gemm.repeats * gemm.m * gemm.n * gemm.accumulator_bits / 8
-        near = next((m for m in self.memories if "partial_sum" in m.holds), None)
-        if near is not None:
-            yield Traffic(near.name, "output", round(sums * again_c), round(sums * again_c))
-
-    def _near(self, role: str, operand: str, read: float, write: float) -> Traffic:
-        memory = next(m for m in self.memories if role in m.holds)
-        return Traffic(memory.name, operand, round(read), round(write))
+        activations, weights, sums = (
+            nearest_to(self.memories, role) for role in ("activation", "weight", "partial_sum")
+        )
+        if activations is not None:
+            logical_a = gemm.m * gemm.k * gemm.element_bits / 8
+            yield Traffic(activations, "input", round(gemm.repeats * logical_a * again_a), 0)
+        if weights is not None:
+            yield Traffic(weights, "weight", round(gemm.repeats * gemm.b_bytes * again_b), 0)
+        if activations is not None:
+            yield Traffic(activations, "output", 0, round(gemm.repeats * gemm.c_bytes))
+        if sums is not None:
+            moved = round(gemm.repeats * gemm.m * gemm.n * gemm.accumulator_bits / 8 * again_c)
+            yield Traffic(sums, "output", moved, moved)
 
     def register_bits_per_mac(self) -> tuple[tuple[str, float], ...]:
         """An operand and a sum step from cell to cell."""
@@ -269,6 +282,7 @@ def _(unit: SystolicArray, gemm: Gemm, dtype: str, device: Device, cores: int) -
     if gemm.kept[0] != gemm.kept[1]:
         # Kept weights stand in the cells close together, each with its choice of the activations that pass.
         gemm = replace(gemm, k=gemm.kept_k, a_bytes=gemm.a_bytes, kept=(1, 1))
+    weights = gemm.k * gemm.n
     if not unit.packs_taps and unit.dataflow == "ws":
         deep = ceil_div(gemm.k, gemm.taps)
         gemm = replace(gemm, k=gemm.taps * ceil_div(deep, unit.rows) * unit.rows)
@@ -277,7 +291,7 @@ def _(unit: SystolicArray, gemm: Gemm, dtype: str, device: Device, cores: int) -
     repeats = ceil_div(gemm.repeats, packed)
     k, n, share = gemm.k * packed, gemm.n * packed, gemm.repeats / repeats
     quanta = (unit.rows, unit.cols) if unit.whole_tiles else (1, 1)
-    padding = ceil_div(k, quanta[0]) * quanta[0] * ceil_div(n, quanta[1]) * quanta[1] / (k * n)
+    padding = ceil_div(k, quanta[0]) * quanta[0] * ceil_div(n, quanta[1]) * quanta[1] / (weights * packed**2)
     gemm = replace(
         gemm,
         repeats=repeats,
@@ -347,7 +361,10 @@ class GangModel:
         size: Array = np.where(k_steps > 1, m * n * self.gemm.accumulator_bits / 8, 0.0)
         return size
 
-    def traffic(self) -> Iterator[Traffic]:
+    nested = False
+    streamed: Dimension = "m"
+
+    def traffic(self, parts: int = 1) -> Iterator[Traffic]:
         """Reads by blocks at every level; split sums go out and back through the outermost one."""
         return _gang_traffic(self.gemm, self.blocking)
 
@@ -430,22 +447,9 @@ def _gang(
     return GangModel(gemm, cores, min(candidates, key=seconds), register_bits)
 
 
-def on_chip_seconds(traffic: Iterator[Traffic], memories: dict[str, Memory], cores: int) -> float:
-    """Time that the busiest on-chip memory needs for its traffic [s]."""
-    reads: dict[str, int] = {}
-    writes: dict[str, int] = {}
-    for t in traffic:
-        reads[t.memory] = reads.get(t.memory, 0) + t.read_bytes
-        writes[t.memory] = writes.get(t.memory, 0) + t.write_bytes
-    slowest = 0.0
-    for name, read in reads.items():
-        memory = memories[name]
-        copies = cores if memory.scope == "core" else 1
-        read_s = read / (memory.bandwidth_bytes_per_s * copies)
-        write_s = writes[name] / (memory.write_rate * copies)
-        together = read_s + write_s if memory.write_bandwidth_bytes_per_s is None else max(read_s, write_s)
-        slowest = max(slowest, together)
-    return slowest
+def nearest_to(memories: Sequence[Memory], role: Role) -> str | None:
+    """The name of the nearest memory that holds operands of a role, if any does."""
+    return next((m.name for m in memories if role in m.holds), None)
 
 
 def _operand_memories(device: Device) -> tuple[Memory, ...]:
