@@ -19,6 +19,7 @@ from accelsim.base.errors import ConfigError, nearest
 from accelsim.base.resources import resource_dir
 from accelsim.base.units import BITS_PER_BYTE
 from accelsim.hardware.device import Device, Memory, RowStationary, SystolicArray
+from accelsim.hardware.family import GpuFactors
 from accelsim.hardware.files import read_toml, validate
 from accelsim.hardware.part import Count, DTypeName, NonNegative, Part, Positive, Text
 from accelsim.hardware.spatial import SpatialArray
@@ -71,6 +72,19 @@ class SramModel(Part):
 Costs = dict[DTypeName, PerOp]
 
 
+def _family_mac_pj(device: Device, dtype: str) -> float:
+    """What a family of GPUs is fitted to: a format takes energy as it takes time; 0 where nothing was fitted [pJ]."""
+    factors = device.factors
+    if not isinstance(factors, GpuFactors):
+        return 0.0
+    matrix = device.core.matrix
+    if matrix is not None and factors.tensor is not None and matrix.macs_per_cycle(dtype):
+        rate = matrix.macs_per_cycle(dtype)
+        return factors.tensor.pj_per_mac * (matrix.macs_per_cycle("fp16") or rate) / rate
+    rate = device.core.vector.macs_per_cycle(dtype)
+    return factors.simt.pj_per_mac * (device.core.vector.macs_per_cycle("fp32") or rate) / rate if rate else 0.0
+
+
 class EnergyTable(Part):
     """Energy per action at one technology node; every row says where it comes from."""
 
@@ -115,11 +129,15 @@ class EnergyTable(Part):
         """One multiply-accumulate: a product in ``dtype``, added up in its accumulator's format [pJ].
 
         On the matrix unit where it computes in ``dtype``, else on the vector unit; what the device's file says
-        overrides the table.
+        overrides what its family's says, and that the table.
         """
         matrix = device.core.matrix
         unit = matrix if matrix and matrix.macs_per_cycle(dtype) else device.core.vector
-        return unit.energy_pj_per_mac.get(dtype) or self.mul[dtype].pj + self.add[DTYPES[dtype].accumulator].pj
+        return (
+            unit.energy_pj_per_mac.get(dtype)
+            or _family_mac_pj(device, dtype)
+            or self.mul[dtype].pj + self.add[DTYPES[dtype].accumulator].pj
+        )
 
     def register_pj_per_bit(self, device: Device) -> float:
         """Return a bit's cost through a register [pJ]: a pipeline's in an array of cells, else a register file's."""

@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from accelsim.hardware.part import Fraction01, NonNegative, Part, Tiles
+from accelsim.hardware.cpu import CpuFactors
+from accelsim.hardware.part import Fraction01, NonNegative, Part, Positive, Tiles
 
 
 class KernelFactors(Part):
@@ -29,6 +30,11 @@ class BandwidthFactors(Part):
 
     dram: Fraction01
     l2: Fraction01
+    in_flight_bytes: Positive
+    """That one core can have asked for and not yet got."""
+    dram_latency_s: Positive
+    """From asking to getting; with ``in_flight_bytes`` it bounds what one core can draw (Little's law)."""
+    l2_latency_s: Positive
 
 
 class GemmFactors(Part):
@@ -37,9 +43,22 @@ class GemmFactors(Part):
     tiles: Tiles
     """Thread-block tiles (m, n, k) that the library has."""
     issue: Fraction01
-    """Share of the unit's peak that the main loop of the largest tile reaches."""
+    """Share of the unit's peak that the main loop reaches while its operands are there."""
+    feed: NonNegative
+    """Share of the time that operands take through shared memory which the unit does not hide."""
+    step_s: NonNegative
+    """Shortest step of a main loop along k: barriers, and the latency of loads over the stages of the pipeline."""
     prologue_s: NonNegative
-    """Of a thread block: filling its pipeline and writing its result, beside the main loop."""
+    """Before a grid's first step and after its last: filling the pipeline, writing results."""
+    block_s: NonNegative
+    """Between two blocks on one core, what the next one's loads do not hide."""
+    split_s: NonNegative
+    """Adding up parts where k is cut between blocks, beside their bytes."""
+    overlap: Annotated[float, Field(ge=1, le=64, strict=True, description="a number from 1 to 64")]
+    """How well main loop, L2 and DRAM hide each other: 1 not at all, many as if alone."""
+    pj_per_mac: NonNegative = 0.0
+    """A 16-bit (SIMD: 32-bit) multiply-accumulate of random numbers with its share of the instruction, registers and
+    shared memory; other formats by their rate. 0: as the energy table says [pJ]."""
 
 
 class StreamFactors(Part):
@@ -70,28 +89,6 @@ class GpuFactors(Part):
     def launch_s(self) -> float:
         """From a kernel's end to the next one's start."""
         return self.kernel.launch_s
-
-
-class CpuFactors(Part):
-    """Of a family of CPUs."""
-
-    kind: Literal["cpu"]
-    fork_join_s: NonNegative
-    """Starting and joining the threads of a parallel loop."""
-    dram: Fraction01
-    """Share of the DRAM's peak that all cores together reach."""
-    fma_issue: Fraction01
-    """Share of the peak that a micro-kernel's loop reaches."""
-
-    @property
-    def dram_share(self) -> float:
-        """Of the DRAM's peak, for what streams through it."""
-        return self.dram
-
-    @property
-    def launch_s(self) -> float:
-        """From an op's end to the next one's start."""
-        return self.fork_join_s
 
 
 Factors = Annotated[GpuFactors | CpuFactors, Field(discriminator="kind")]

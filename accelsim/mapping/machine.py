@@ -30,6 +30,8 @@ class Machine:
     """Play products on the functional array instead of using its closed form (``--fidelity cycle``)."""
     seed: int = 0
     """Of the numbers that are played."""
+    activity: float = 1.0
+    """Switching of the operands' bits against random ones: scales the energy of multiplying."""
     prefix: str = ""
     """In front of its channels' names, where several machines run side by side."""
 
@@ -118,6 +120,8 @@ class Machine:
         on_chip = off_chip = 0.0
         for count in counts:
             pj = count.amount * self.energy.pj(count.action, self.device)
+            if count.action.startswith("mac."):
+                pj *= self.activity
             if component(count.action, self.device) in OFF_CHIP:
                 off_chip += pj
             else:

@@ -1,14 +1,12 @@
-"""Matrix products and convolutions (as implicit products) on a GPU: thread-block tiles in waves over its cores."""
+"""Matrix products on a GPU's tensor cores or SIMD lanes, and convolutions as implicit products."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import replace
 
-from accelsim.base.units import ceil_div
-from accelsim.hardware.family import GemmFactors
-from accelsim.mapping.gpu.kernel import Gpu, Kernel, beyond, channel_bytes, crossing_counts, task_of
+from accelsim.mapping.gpu.grid import Grid, Product, fastest
+from accelsim.mapping.gpu.kernel import Gpu, Kernel, Moved, beyond, channel_bytes, crossing_counts, task_of
 from accelsim.mapping.machine import Machine
 from accelsim.mapping.matrix import check_sparsity, executed_macs, matrix_unit
 from accelsim.mapping.models import Gemm, gemm_of
@@ -16,46 +14,6 @@ from accelsim.mapping.task import Placement, Task
 from accelsim.mapping.vector import elementary_counts
 from accelsim.trace import Count
 from accelsim.workload.ops import Conv2d, Matmul
-
-SPLITS = (1, 2, 3, 4, 6, 8, 16)
-"""Ways to cut k between blocks."""
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """A tile and a split: times at the nominal clock [s]."""
-
-    gpu: Gpu
-    gemm: Gemm
-    factors: GemmFactors
-    tile: tuple[int, int, int]
-    split: int
-    macs_per_s: float
-    """Peak of one core."""
-
-    @cached_property
-    def blocks(self) -> int:
-        g, (m, n, _) = self.gemm, self.tile
-        return g.repeats * ceil_div(g.m, m) * ceil_div(g.n, n) * self.split
-
-    @cached_property
-    def compute_s(self) -> float:
-        m, n, k = self.tile
-        depth = ceil_div(ceil_div(self.gemm.k, self.split), k) * k
-        waves = ceil_div(self.blocks, self.gpu.machine.cores)
-        block_s = m * n * depth / (self.macs_per_s * self.factors.issue) + self.factors.prologue_s
-        return waves * block_s
-
-    @cached_property
-    def l2_bytes(self) -> float:
-        g, (m, n, _) = self.gemm, self.tile
-        read = g.a_bytes * ceil_div(g.n, n) + g.b_bytes * ceil_div(g.m, m)
-        parts = g.m * g.n * g.accumulator_bits / 8 * 2 * (self.split if self.split > 1 else 0)
-        return g.repeats * (read + g.c_bytes + parts)
-
-    @cached_property
-    def l2_s(self) -> float:
-        return self.l2_bytes / self.gpu.l2_bytes_per_s
 
 
 def map_gemm(op: Matmul | Conv2d, machine: Machine, placement: Placement) -> Task:
@@ -66,43 +24,62 @@ def map_gemm(op: Matmul | Conv2d, machine: Machine, placement: Placement) -> Tas
     tensor = unit is machine.device.core.matrix and gpu.factors.tensor is not None
     factors = gpu.factors.tensor if tensor else gpu.factors.simt
     assert factors is not None
-    macs_per_s = unit.macs_per_cycle(op.dtype) * unit.freq_hz * gemm.kept[1] / gemm.kept[0]
+    rate = unit.macs_per_cycle(op.dtype) * unit.freq_hz * gemm.kept[1] / gemm.kept[0]
     moved = beyond(op, placement)
-    channels = channel_bytes(moved)
-    dram_s = sum(size / machine.channels[name] for name, size in channels.items())
-    kernel_s = gpu.factors.kernel.kernel_s
+    grid = fastest(gpu, product_of(gemm, placement, moved, rate), factors)
+    return task_of(kernel_of(op, gpu, grid, reread(moved, grid), unit.freq_hz), machine)
 
-    def time(choice: _Choice, fraction: float) -> float:
-        return kernel_s + max(choice.compute_s / fraction, choice.l2_s / fraction, dram_s)
 
-    choices = [
-        _Choice(gpu, gemm, factors, tile, split, macs_per_s)
-        for tile in factors.tiles
-        for split in SPLITS
-        if split <= max(1, gemm.k // tile[2])
+def product_of(gemm: Gemm, placement: Placement, moved: list[Moved], macs_per_s: float) -> Product:
+    """What the tile-and-wave core wants to know; ``moved`` are the op's operands, each once."""
+    others = [*moved[2:]]
+    return Product(
+        repeats=gemm.repeats,
+        m=gemm.m,
+        n=gemm.n,
+        k=gemm.k,
+        a_bytes=gemm.repeats * gemm.a_bytes,
+        b_bytes=gemm.repeats * gemm.b_bytes,
+        c_bytes=gemm.repeats * gemm.c_bytes,
+        tile_bits=gemm.element_bits,
+        accumulator_bits=gemm.accumulator_bits,
+        macs_per_s=macs_per_s,
+        a_beyond=placement.sources[0] is not None,
+        b_beyond=placement.sources[1] is not None,
+        other_bytes=sum(one.read_bytes + one.written_bytes for one in others if one.channel is not None),
+    )
+
+
+def reread(moved: list[Moved], grid: Grid) -> list[Moved]:
+    """What crosses, with what comes anew since it did not stay in L2."""
+    a, b, *others = moved
+    return [
+        replace(a, read_bytes=math.ceil(a.read_bytes * grid.a_reads)),
+        replace(b, read_bytes=math.ceil(b.read_bytes * grid.b_reads)),
+        *others,
     ]
-    best = min(choices, key=lambda choice: time(choice, 1.0))
-    macs, l2 = executed_macs(op), gpu.l2.name
-    counts = [
+
+
+def kernel_of(op: Matmul | Conv2d, gpu: Gpu, grid: Grid, moved: list[Moved], freq_hz: float) -> Kernel:
+    """The kernel that a product on a grid is, with all that it does."""
+    kernel_s, l2 = gpu.factors.kernel.kernel_s, gpu.l2.name
+    macs = executed_macs(op)
+    counts = (
         Count(f"mac.{op.dtype}", "-", macs),
         *elementary_counts(op, op.dtype),
-        Count(f"{l2}.read", "input", math.ceil(best.l2_bytes)),
+        Count(f"{l2}.read", "input", math.ceil(grid.l2_bytes)),
         Count(f"{l2}.write", "output", op.outputs[0].bytes),
-        *crossing_counts(moved, machine),
-    ]
-    m, n, k = best.tile
-    return task_of(
-        Kernel(
-            op=op,
-            unit="matrix",
-            freq_hz=unit.freq_hz,
-            time=lambda fraction: time(best, fraction),
-            compute_s=best.compute_s,
-            l2_s=best.l2_s,
-            channel_bytes=channels,
-            counts=tuple(counts),
-            tiling=f"{m}x{n}x{k}, k in {best.split}, {best.blocks} blocks",
-            macs=macs,
-        ),
-        machine,
+        *crossing_counts(moved, gpu.machine),
+    )
+    return Kernel(
+        op=op,
+        unit="matrix",
+        freq_hz=freq_hz,
+        time=lambda fraction: kernel_s + grid.time(fraction),
+        compute_s=grid.compute_s,
+        l2_s=grid.l2_s,
+        channel_bytes=channel_bytes(moved),
+        counts=counts,
+        tiling=grid.text,
+        macs=macs,
     )

@@ -43,6 +43,28 @@ class Gpu:
         return self.l2.bandwidth_bytes_per_s * self.factors.bandwidth.l2
 
     @cached_property
+    def core_l2_bytes_per_s(self) -> float:
+        """What one core can draw from L2: bytes in flight over the latency (Little's law) [bytes/s]."""
+        bandwidth = self.factors.bandwidth
+        return bandwidth.in_flight_bytes / bandwidth.l2_latency_s
+
+    @cached_property
+    def core_dram_bytes_per_s(self) -> float:
+        """What one core can draw from DRAM [bytes/s]."""
+        bandwidth = self.factors.bandwidth
+        return bandwidth.in_flight_bytes / bandwidth.dram_latency_s
+
+    @cached_property
+    def shared_bytes_per_s(self) -> float:
+        """Of one core's shared memory, at its nominal clock [bytes/s]."""
+        return self.machine.device.path("activation")[0].bandwidth_bytes_per_s
+
+    @cached_property
+    def l2_room_bytes(self) -> float:
+        """Of L2, for what is read again."""
+        return self.l2.capacity_bytes
+
+    @cached_property
     def dram_bytes_per_s(self) -> float:
         """What kernels get out of DRAM [bytes/s]."""
         name = self.machine.backing("activation")
