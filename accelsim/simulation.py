@@ -17,10 +17,11 @@ from accelsim.base.errors import InputError, MappingError, WorkloadError, neares
 from accelsim.base.units import BITS_PER_BYTE, PS_PER_S
 from accelsim.engine import run
 from accelsim.hardware.device import Device
-from accelsim.hardware.energy import energy_table_of, load_energy_table
+from accelsim.hardware.energy import EnergyTable, energy_table_of, load_energy_table
 from accelsim.hardware.loader import device_sha256, load_device
 from accelsim.mapping import Machine
-from accelsim.schedule import Lane, Site, live_bytes, plan_lane, program, runs_on, shares, stages
+from accelsim.schedule import Lane, Program, Site, live_bytes, plan_lane, program, runs_on, shares, stages
+from accelsim.trace import Trace
 from accelsim.workload.graph import Graph
 from accelsim.workload.library import load_workload
 from accelsim.workload.transforms import fold_batch_norm, fuse_epilogues, set_precision, sparsify, unfuse_attention
@@ -107,44 +108,112 @@ def simulate(
     function from a batch size to one. Keyword arguments are the fields of ``Options``. Raises InputError for what
     cannot be.
     """
-    options = options or _options(kwargs)
+    planned = plan(device, workload, overrides=overrides, params=params, options=options or _options(kwargs))
+    return planned.result(run(planned.program()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A workload on a device, laid out and not yet run."""
+
+    device: Device
+    overrides: Mapping[str, Any]
+    options: Options
+    graph: Graph
+    """As it came, before formats and fusing."""
+    dtype: str
+    site: Site
+    lanes: Sequence[Lane]
+    cores: int
+    """Of all its lanes."""
+    table: EnergyTable
+    """What its actions are priced with."""
+    warnings: tuple[str, ...]
+
+    @property
+    def steps(self) -> int:
+        """As asked, or enough for a pipeline to be steady."""
+        return self.options.steps or (6 * len(self.lanes) if self.options.parallel == "pipeline" else 1)
+
+    def program(self, steps: int | None = None) -> Program:
+        """Jobs of all its steps."""
+        return program(
+            self.lanes,
+            self.site,
+            steps=steps or self.steps,
+            cold=self.options.start == "cold",
+            pipeline=self.options.parallel == "pipeline",
+        )
+
+    def result(self, trace: Trace, steps: int | None = None) -> Result:
+        """What a trace of its program says."""
+        return summarize(
+            Run(
+                machine=self.site.machine,
+                table=self.table,
+                host=self.site.host,
+                graph=set_precision(self.graph, self.dtype),
+                lanes=self.lanes,
+                cores=self.cores,
+                steps=steps or self.steps,
+                dtype=self.dtype,
+                trace=trace,
+            ),
+            device={
+                "name": self.device.name,
+                "sha256": device_sha256(self.device),
+                "overrides": dict(self.overrides),
+            },
+            workload={
+                "name": self.graph.name,
+                "sha256": _graph_sha256(self.graph),
+                "params": dict(self.graph.params),
+            },
+            fidelity=self.options.fidelity,
+            seed=self.options.seed,
+            start=self.options.start,
+            parallel=self.options.parallel,
+            warnings=(*self.warnings, *self.graph.notes, *_warnings(self.site, self.lanes)),
+            accelsim_version=_version(),
+        )
+
+
+def plan(
+    device: str | os.PathLike[str] | Device,
+    workload: Workload,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    params: Mapping[str, int] | None = None,
+    options: Options,
+    neighbours: int = 0,
+) -> Planned:
+    """Lay a workload out on a device; ``neighbours`` are cores that other workloads keep busy at the same time.
+
+    Raises InputError for what cannot be.
+    """
     chosen = _device(device, overrides or {})
     dtype, warnings = precision_for(chosen, options.precision)
     build = _builder(workload, params or {}, options.sparsity)
     whole = build(options.batch)
     cores, lane_count = _cores(chosen, options, whole.batch)
-    site = _site(chosen, cores, lane_count, whole, options)
+    site = _site(chosen, cores, lane_count + neighbours, whole, options)
     table = site.machine.energy
     if options.energy_table is not None:
         table = load_energy_table(options.energy_table)
         warnings.append(
             f"fixed clock: energy is priced with {table.name}, clocks are those of {site.machine.energy.name}"
         )
-
-    lanes = _lanes(site, whole, build, dtype, options, lane_count)
-    pipeline = options.parallel == "pipeline"
-    steps = options.steps or (6 * lane_count if pipeline else 1)
-    trace = run(program(lanes, site, steps=steps, cold=options.start == "cold", pipeline=pipeline))
-    return summarize(
-        Run(
-            machine=site.machine,
-            table=table,
-            host=site.host,
-            graph=set_precision(whole, dtype),
-            lanes=lanes,
-            cores=cores * lane_count,
-            steps=steps,
-            dtype=dtype,
-            trace=trace,
-        ),
-        device={"name": chosen.name, "sha256": device_sha256(chosen), "overrides": dict(overrides or {})},
-        workload={"name": whole.name, "sha256": _graph_sha256(whole), "params": dict(whole.params)},
-        fidelity=options.fidelity,
-        seed=options.seed,
-        start=options.start,
-        parallel=options.parallel,
-        warnings=(*warnings, *whole.notes, *_warnings(site, lanes)),
-        accelsim_version=_version(),
+    return Planned(
+        device=chosen,
+        overrides=overrides or {},
+        options=options,
+        graph=whole,
+        dtype=dtype,
+        site=site,
+        lanes=_lanes(site, whole, build, dtype, options, lane_count),
+        cores=cores * lane_count,
+        table=table,
+        warnings=tuple(warnings),
     )
 
 
@@ -289,21 +358,21 @@ def _lanes(
             share: _prepared(build(share), dtype, device) for share in dict.fromkeys(shares(whole.batch, count))
         }
         graphs = [by_share[share] for share in shares(whole.batch, count)]
-        _check_capacity(site, graphs)
+        check_capacity(site, graphs)
         planned = {share: plan_lane(graph, site, lanes=count) for share, graph in by_share.items()}
         return [planned[share] for share in shares(whole.batch, count)]
     graph = _prepared(whole, dtype, device)
-    _check_capacity(site, [graph])
+    check_capacity(site, [graph])
     if options.parallel is None:
         return [plan_lane(graph, site)]
     if len(graph.ops) < count:
         raise MappingError(f"{graph.name} has {len(graph.ops)} ops; want no more stages than that, got {count}")
     lanes = stages(graph, site, count)
-    _check_capacity(site, [lane.graph for lane in lanes])
+    check_capacity(site, [lane.graph for lane in lanes])
     return lanes
 
 
-def _check_capacity(site: Site, graphs: Sequence[Graph]) -> None:
+def check_capacity(site: Site, graphs: Sequence[Graph]) -> None:
     """Refuse weights, and activations that live at one time, that the device's memory cannot hold; a lane a graph."""
     device = site.machine.device
     memory = device.path("weight")[-1]

@@ -22,8 +22,13 @@ if TYPE_CHECKING:
 
 @click.command("run")
 @click.argument("device")
-@click.argument("workload")
+@click.argument("workload", required=False)
 @options.run_options
+@click.option(
+    "--place",
+    metavar="W:CORES,...",
+    help="Workloads side by side, each on cores of its own: resnet50:0-1,bert_base:2-3 (instead of WORKLOAD).",
+)
 @click.option("--json", "json_file", metavar="FILE|-", help="Write the result (a list, for a sweep).")
 @click.option("--csv", "csv_file", metavar="FILE|-", help="Write the ops (for a sweep: the runs).")
 @click.option("--trace", "trace_file", metavar="FILE", help="Write a trace that opens in Perfetto.")
@@ -33,7 +38,8 @@ if TYPE_CHECKING:
 @click.option("--top", type=click.IntRange(0), default=12, show_default=True, help="Ops to list, slowest first.")
 def command(
     device: str,
-    workload: str,
+    workload: str | None,
+    place: str | None,
     json_file: str | None,
     csv_file: str | None,
     trace_file: str | None,
@@ -51,6 +57,13 @@ def command(
     options.writable_files({"--json": json_file, "--csv": csv_file, "--trace": trace_file})
     asserted = options.read_limits(limits)
     folder, reports = options.folder(plot_dir), options.folder(reports_dir)
+    if place is not None:
+        if workload is not None or trace_file or plot_dir or reports_dir:
+            raise click.UsageError("--place names the workloads; it goes with --json, --csv and --assert only")
+        _run_placed(device, place, how, json_file, csv_file, asserted)
+        return
+    if workload is None:
+        raise click.UsageError("Missing argument 'WORKLOAD' (or --place).")
     sweep = points(device, workload, how)
     if trace_file is not None and len(sweep) > 1:
         raise click.UsageError(f"--trace is of one run; this is a sweep of {len(sweep)}")
@@ -64,6 +77,34 @@ def command(
         _plot(results, folder)
     if reports is not None:
         _report(sweep[0], results[0], reports)
+    options.check_limits(asserted, results)
+
+
+def _run_placed(
+    device: str,
+    place: str,
+    how: dict[str, Any],
+    json_file: str | None,
+    csv_file: str | None,
+    asserted: Sequence[options.Limit],
+) -> None:
+    """Workloads side by side: a row each."""
+    from accelsim.placement import read_placement, simulate_together
+    from accelsim.report import text
+    from accelsim.report.tabular import result_json, runs_csv
+
+    placed = read_placement(place)
+    sweep = points(device, placed[0].workload, how)
+    if len(sweep) > 1:
+        raise InputError(f"--place is of one run; the lists in the options make {len(sweep)}")
+    one = sweep[0]
+    results = simulate_together(device, placed, overrides=one.overrides, params=one.params, options=one.options)
+    if json_file is not None:
+        options.write(result_json(results), json_file)
+    if csv_file is not None:
+        options.write(runs_csv(results), csv_file)
+    if "-" not in (json_file, csv_file):
+        text.show(text.sweep_table(results))
     options.check_limits(asserted, results)
 
 
