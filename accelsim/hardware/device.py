@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from accelsim.hardware.cpu import CpuExecution, Licence
 from accelsim.base.dtypes import DTYPES
 from accelsim.hardware.dram_curve import curve_names
 from accelsim.hardware.family import Factors
@@ -192,16 +193,6 @@ class GpuExecution(Part):
     registers: Count = 65536
     """32-bit registers of a core."""
     max_registers_per_thread: Count = 255
-
-
-class CpuExecution(Part):
-    """How a CPU core runs micro-kernels: SIMD registers over caches."""
-
-    kind: Literal["cpu"]
-    vector_bits: Count
-    """Width of a SIMD register."""
-    vector_registers: Count
-    sockets: Count = 1
 
 
 Execution = Annotated[GpuExecution | CpuExecution, Field(discriminator="kind")]
@@ -405,6 +396,8 @@ class Device(Part):
                 problems.append(f"autocast.{lacking}: no unit of core computes {instead!r}")
         if problems:
             raise ValueError("\n".join(problems))
+        if execution.kind == "cpu" and not (self.memory[0].kind == "sram" and self.memory[0].scope == "core"):
+            problems.append(f"{self.memory[0].name}: want a cache of every core (kind sram, scope core) first")
         return self
 
     def _execution_problems(self) -> list[str]:
@@ -433,9 +426,14 @@ class Device(Part):
 
     def peak_macs_per_s(self, dtype: str, cores: int | None = None) -> float:
         """Nominal peak of ``cores`` cores (all, unless said) [MAC/s]."""
-        matrix = self.core.matrix
-        freq_hz = matrix.freq_hz if matrix and matrix.macs_per_cycle(dtype) else self.core.vector.freq_hz
-        return self.peak_macs_per_cycle(dtype) * freq_hz * (cores or self.core.count)
+        cores = cores or self.core.count
+        matrix, execution = self.core.matrix, self.core.execution
+        in_matrix = matrix is not None and matrix.macs_per_cycle(dtype) > 0
+        freq_hz = matrix.freq_hz if matrix is not None and in_matrix else self.core.vector.freq_hz
+        if isinstance(execution, CpuExecution):
+            licence: Licence = "tile" if in_matrix else "product"
+            freq_hz = execution.clock_hz(licence, cores, freq_hz)
+        return self.peak_macs_per_cycle(dtype) * freq_hz * cores
 
     @property
     def dtypes(self) -> tuple[str, ...]:
