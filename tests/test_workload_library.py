@@ -198,8 +198,8 @@ def test_a_table_by_path_and_its_own_batch(tmp_path):
         ("a" * 5000, "no workload has this name"),
         ("none.onnx", "none.onnx: no such file; want an ONNX model"),
         ("none.csv", "none.csv: no such file; want an op table"),
-        (__file__, "want a file that ends in .onnx or .csv"),
-        (str(Path(__file__).parent), "want a file that ends in .onnx or .csv"),
+        (__file__, "want a file that ends in .onnx, .csv or .json"),
+        (str(Path(__file__).parent), "want a file that ends in .onnx, .csv or .json"),
     ],
 )
 def test_unknown_names(name, said):

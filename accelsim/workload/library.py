@@ -13,6 +13,7 @@ from accelsim.base.resources import resource_dir
 from accelsim.workload import convnets, detectors
 from accelsim.workload.files import is_there
 from accelsim.workload.graph import Graph
+from accelsim.workload.hf_config import read_config
 from accelsim.workload.scalesim import is_topology, parse_topology
 from accelsim.workload.single_op import SINGLE_OPS
 from accelsim.workload.table import parse_table, read_header, read_table, table_text
@@ -73,9 +74,10 @@ BUILDERS: dict[str, Builder] = {
 
 
 def load_workload(name_or_path: str, *, batch: int | None = None, params: Mapping[str, int] | None = None) -> Graph:
-    """Return a workload by name (``resnet50``, ``onnx:vgg19``) or by path (``.onnx``, or ``.csv``).
+    """Return a workload by name (``resnet50``, ``onnx:vgg19``) or by path (``.onnx``, ``.csv``, ``.json``).
 
-    A CSV file is an op table or, where its header begins with ``Layer``, a SCALE-Sim topology.
+    A CSV file is an op table or, where its header begins with ``Layer``, a SCALE-Sim topology; a JSON file is a Hugging
+    Face configuration.
 
     ``batch`` is the items in one step, by default the workload's own; ``params`` are its other free sizes.
     """
@@ -84,7 +86,7 @@ def load_workload(name_or_path: str, *, batch: int | None = None, params: Mappin
     if name_or_path.startswith(ONNX_PREFIX):
         return _from_onnx(_onnx_path(name_or_path.removeprefix(ONNX_PREFIX)), batch, params)
     if name_or_path in BUILDERS:
-        return _built(name_or_path, batch, params)
+        return _built(name_or_path, BUILDERS[name_or_path], batch, params)
     if name_or_path in _tables():
         return read_table(_tables()[name_or_path], batch=batch, params=params)
     return _from_path(name_or_path, batch, params)
@@ -105,7 +107,7 @@ def _check_numbers(workload: str, batch: int | None, params: Mapping[str, int]) 
     problems += [
         f"{workload}: --param {name}={value}: want a whole number from 1 to 2^40"
         for name, value in params.items()
-        if not _is_whole(value, MAX_SIZE, least=0 if workload in BUILDERS else 1)
+        if not _is_whole(value, MAX_SIZE, least=0 if workload in BUILDERS or workload.endswith(".json") else 1)
     ]
     if problems:
         raise WorkloadError(*problems)
@@ -119,11 +121,11 @@ def _tables() -> dict[str, Path]:
     return {path.stem: path for path in sorted(resource_dir("workloads").glob("*.csv"))}
 
 
-def _built(name: str, batch: int | None, params: Mapping[str, int]) -> Graph:
-    builder = BUILDERS[name]
+def _built(name: str, builder: Builder, batch: int | None, params: Mapping[str, int]) -> Graph:
     known = sorted(builder.params)
+    wanted = f"want one of {known}" if known else "this workload takes none"
     problems = [
-        f"{name}: --param {given}={value}: unknown; want one of {known}{nearest(given, known)}"
+        f"{name}: --param {given}={value}: unknown; {wanted}{nearest(given, known)}"
         for given, value in params.items()
         if given not in builder.params
     ]
@@ -145,8 +147,14 @@ def _from_path(text: str, batch: int | None, params: Mapping[str, int]) -> Graph
         return _from_onnx(path, batch, params)
     if suffix == ".csv":
         return _from_csv(path, batch, params)
+    if suffix == ".json":
+        model = read_config(path)
+        return _built(text, Builder(model.source, model.build, model.params), batch, params)
     if text and is_there(path):
-        raise WorkloadError(f"{text}: want a file that ends in .onnx or .csv, or the name of a workload; {LIST}")
+        raise WorkloadError(
+            f"{text}: want a file that ends in .onnx, .csv or .json (a Hugging Face configuration), or the name of a "
+            f"workload; {LIST}"
+        )
     names = [*BUILDERS, *_tables(), *(ONNX_PREFIX + name for name in _onnx_models())]
     short = {name.removeprefix(LIGHT): ONNX_PREFIX + name.removeprefix(LIGHT) for name in _onnx_models()}
     hint = _suggestion(text, {**short, **{name: name for name in names}})
