@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import singledispatch
 
+from accelsim.base.errors import MappingError
 from accelsim.hardware.device import GpuExecution, RowStationary
 from accelsim.mapping.gpu import map_gpu
 from accelsim.mapping.machine import Machine
@@ -18,7 +19,9 @@ __all__ = ["Machine", "Placement", "SpatialModel", "Task", "map_op"]
 
 
 def map_op(op: Op, machine: Machine, placement: Placement) -> Task:
-    """Map ``op`` to ``machine``."""
+    """Map ``op`` to ``machine``; raises MappingError for what it cannot run."""
+    if machine.count_cycles and machine.device.core.execution is not None:
+        raise MappingError(f"op {op.name}: fidelity cycle plays systolic arrays only; want --fidelity tile")
     return map_on(machine.device.core.execution, op, machine, placement)
 
 
