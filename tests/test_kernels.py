@@ -13,7 +13,7 @@ SHAPES = ((2, 2, 2), (2, 2), (2, 2), (2, 2), (2, 2))
 def run(steps, compute, a=0, b=0, finish=0, store=0, n_outer=True, channel=(0, 0, 0), buffers=2, repeats=1):
     """The pipeline with tiles that are all alike; ``steps`` along m, k and n."""
     tables = [np.full(shape, value) for shape, value in zip(SHAPES, (compute, a, b, finish, store), strict=True)]
-    return run_interpreted(loops(repeats, steps, n_outer), n_outer, tables, channel, buffers)
+    return interpreted(repeats, steps, n_outer, tables, channel, buffers)
 
 
 def loops(repeats, steps, n_outer):
@@ -104,7 +104,11 @@ def pipelines(draw):
 
 
 def interpreted(repeats, steps, n_outer, tables, channel, buffers):
-    return run_interpreted(loops(repeats, steps, n_outer), n_outer, tables, channel, buffers)
+    return run_interpreted((*loops(repeats, steps, n_outer), *channel), n_outer, flat(tables), buffers)
+
+
+def flat(tables):
+    return [time for table in tables for time in table.ravel().tolist()]
 
 
 @given(pipelines())
@@ -113,7 +117,7 @@ def test_the_kernel_equals_its_slow_twin_interpreted_and_compiled(case):
     repeats, steps, n_outer, tables, channel, buffers = case
     expected = slow_twin(repeats, steps, n_outer, *tables, channel, buffers)
     assert interpreted(*case) == expected
-    assert run_compiled(loops(repeats, steps, n_outer), n_outer, tables, channel, buffers) == expected
+    assert run_compiled((*loops(repeats, steps, n_outer), *channel), n_outer, flat(tables), buffers) == expected
 
 
 @given(pipelines(), st.integers(0, 4))
@@ -136,7 +140,7 @@ def test_nothing_is_faster_than_the_work_of_the_core(case):
 def test_real_times_lose_nothing_to_ticks(case, unit):
     repeats, steps, n_outer, tables, channel, buffers = case
     scaled = [table * unit for table in tables]
-    found = pipeline_time(loops(repeats, steps, n_outer), n_outer, scaled, channel, buffers)
+    found = pipeline_time((*loops(repeats, steps, n_outer), *channel), n_outer, flat(scaled), buffers)
     assert found == pytest.approx(interpreted(*case) * unit, rel=1e-12)
 
 

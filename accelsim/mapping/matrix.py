@@ -7,6 +7,7 @@ faster memory never slows an op at a fixed clock.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -286,26 +287,19 @@ class _Search:
         # On-chip memories that are slower than the unit stretch every step alike; they run on its clock.
         work_ps = max(t.cycles * self.ps_per_cycle, 1e-9)
         stretch = max(1.0, self.on_chip_ps / work_ps) * self.ps_per_cycle / fraction
-        step = cache(self.model.step_cycles)
-        cycles = [[[step(x, y, z) * stretch for z in n] for y in k] for x in m]
         a_ps = self.a.size * self.ps_per_byte(self.a.channel) / (g.m * g.k)
         b_ps = 0.0 if resident else self.b.size * self.ps_per_byte(self.b.channel)
         finish_ps, store_ps = self.finish_ps / fraction / (g.m * g.n), self.result_ps / (g.m * g.n)
-        sink = self.c.channel or next((x.channel for x in self.extras if x.channel), None)
-        names = (self.a.channel, self.b.channel, sink)
-        ids = {name: i for i, name in enumerate(dict.fromkeys(names))}
-        outer, inner = (steps[2], steps[0]) if t.n_outer else (steps[0], steps[2])
         piped = pipeline_time(
-            (g.repeats, outer, inner, steps[1]),
+            (g.repeats, *((steps[2], steps[0]) if t.n_outer else (steps[0], steps[2])), steps[1], *self.channel_ids),
             t.n_outer,
             (
-                cycles,
-                [[x * y * a_ps for y in k] for x in m],
-                [[g.b_share(y, z) * b_ps for z in n] for y in k],
-                [[x * z * finish_ps for z in n] for x in m],
-                [[x * z * store_ps for z in n] for x in m],
+                *(self.step_cycles(x, y, z) * stretch for x in m for y in k for z in n),
+                *(x * y * a_ps for x in m for y in k),
+                *(g.b_share(y, z) * b_ps for y in k for z in n),
+                *(x * z * finish_ps for x in m for z in n),
+                *(x * z * store_ps for x in m for z in n),
             ),
-            (ids[names[0]], ids[names[1]], ids[names[2]]),
             self.buffers,
         )
         busy = max(work_ps * stretch / self.ps_per_cycle, self.finish_ps * g.repeats / fraction)
@@ -325,6 +319,19 @@ class _Search:
             )
             for side in (loads, (self.c,))
         )
+
+    @cached_property
+    def step_cycles(self) -> Callable[[int, int, int], float]:
+        """Cycles of a step on a tile, once for each size."""
+        return cache(self.model.step_cycles)
+
+    @cached_property
+    def channel_ids(self) -> tuple[int, int, int]:
+        """The channels of A, B and what goes out, numbered."""
+        sink = self.c.channel or next((x.channel for x in self.extras if x.channel), None)
+        names = (self.a.channel, self.b.channel, sink)
+        ids = {name: i for i, name in enumerate(dict.fromkeys(names))}
+        return ids[names[0]], ids[names[1]], ids[names[2]]
 
     @cached_property
     def buffers(self) -> int:

@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from accelsim.base.dtypes import bits
 from accelsim.base.errors import MappingError
 from accelsim.base.units import PS_PER_S
@@ -144,20 +142,10 @@ class _Stream:
 
     def time_ps(self, pieces: int, fraction: float) -> float:
         """End of the last piece's store, at a fraction of the clock."""
-        return pipeline_time(
-            (1, pieces, 1, 1),
-            False,
-            (
-                np.full((2, 2, 2), self.work_ps / fraction / pieces),
-                np.full((2, 2), self.first_ps / pieces),
-                # With one n and one k tile a second operand would be loaded once: its time goes with the first piece.
-                np.full((2, 2), self.second_ps),
-                np.zeros((2, 2)),
-                np.full((2, 2), self.store_ps / pieces),
-            ),
-            self.channels,
-            self.buffers,
-        )
+        compute, first, store = self.work_ps / fraction / pieces, self.first_ps / pieces, self.store_ps / pieces
+        # With one n and one k tile a second operand would be loaded once: its time goes with the first piece.
+        times = (compute,) * 8 + (first,) * 4 + (self.second_ps,) * 4 + (0.0,) * 4 + (store,) * 4
+        return pipeline_time((1, pieces, 1, 1, *self.channels), False, times, self.buffers)
 
 
 def map_vector(op: Op, machine: Machine, placement: Placement) -> Task:
