@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from accelsim.hardware.device import Calibration, Device, Memory, Role
@@ -39,6 +39,16 @@ class Machine:
     def calibration(self) -> Calibration:
         """The device's, or one that changes nothing."""
         return self.device.calibration or Calibration(source="none")
+
+    def switching(self, activity: float) -> Machine:
+        """The same machine on operands whose bits switch so much."""
+        if activity == self.activity:
+            return self
+        return self._switching.setdefault(activity, replace(self, activity=activity))
+
+    @cached_property
+    def _switching(self) -> dict[float, Machine]:
+        return {}
 
     @property
     def launch_s(self) -> float:

@@ -43,6 +43,7 @@ def predicted_on(machine: Machine, row: Measurement) -> Prediction:
     protocol = protocol_of(row.text("source_repo"), row.text("timing"), row.text("framework"))
     try:
         ops = build(row)
+        machine = machine.switching(protocol.activity)
         tasks = [map_op(op, machine, placed(op, machine, protocol)) for op in ops]
     except (MappingError, WorkloadError) as error:
         raise UnmodelledError(str(error)) from None
@@ -72,21 +73,24 @@ def power_w(tasks: Sequence[Task], machine: Machine) -> float:
 
 
 def placed(op: Op, machine: Machine, protocol: Protocol) -> Placement:
-    """Where the operands are under a protocol: warm ones in the last cache, where all of them fit together."""
+    """Where the operands are under a protocol: warm ones in the last cache, where all of them fit together.
+
+    Weights that come as copies in turn are warm where all copies fit; where they do not, they pass through and leave
+    the activations warm.
+    """
     memory = machine.buffer("activation")
     room = 0 if memory is None else machine.capacity_bytes(memory)
-    warm = [t for t in (*op.inputs, *op.outputs) if _warm(t, protocol)]
-    fits = sum(t.bytes for t in warm) <= room
     backing = machine.backing("activation")
+    weights = sum(t.bytes for t in op.inputs if t.role == "weight")
+    others = sum(t.bytes for t in (*op.inputs, *op.outputs) if t.role != "weight")
+    others_warm = protocol.activations_warm and others <= room
+    kept = others if protocol.activations_warm else 0
+    weights_warm = protocol.weights_warm and kept + protocol.weight_copies * weights <= room
 
     def where(tensor: Tensor) -> str | None:
-        return None if fits and _warm(tensor, protocol) else backing
+        return None if (weights_warm if tensor.role == "weight" else others_warm) else backing
 
     return Placement(tuple(where(t) for t in op.inputs), where(op.outputs[0]), machine.all_free)
-
-
-def _warm(tensor: Tensor, protocol: Protocol) -> bool:
-    return protocol.weights_warm if tensor.role == "weight" else protocol.activations_warm
 
 
 def roofline_s(op: Op, device: Device) -> float:

@@ -13,7 +13,7 @@ from pydantic import Field
 from accelsim.base.errors import InputError
 from accelsim.base.resources import resource_dir
 from accelsim.hardware.files import read_toml, validate
-from accelsim.hardware.part import Flag, Fraction01, Name, NonNegative, Part, Text
+from accelsim.hardware.part import Count, Flag, Fraction01, Name, NonNegative, Part, Text
 
 
 class Protocol(Part):
@@ -41,8 +41,13 @@ class Protocol(Part):
     """Times are whole multiples of this [s]."""
     weights_warm: Flag = True
     """Weights are in the last cache, where they fit."""
+    weight_copies: Count = 1
+    """Copies of the weights that calls use in turn."""
     activations_warm: Flag = True
     """The same of activations."""
+    activity: Annotated[float, Field(gt=0, le=2, strict=True, description="a number > 0 and <= 2")] = 1.0
+    """Switching of the operands' bits, and so energy of multiplying, against random operands for as long as it takes
+    the power limit to bind: constant operands and short runs have less."""
 
     def seen_s(self, op: str, busy_s: float) -> float:
         """What the clock shows of a row of kind ``op`` whose kernels take ``busy_s``."""
