@@ -257,7 +257,7 @@ REFUSED = [
     ((), "--batch 8,8", "8 stands twice"),
     (("--batch", ""), "", "whole numbers"),
     ((), "--precision int9", "did you mean 'int8'?"),
-    ((), "--precision fp32", "does not multiply in fp32; want one of int16, int8"),
+    ((), "--precision fp32", "does not multiply in fp32; want one of int16, int16x8, int8"),
     ((), "--precision int8,", "single commas"),
     (("--precision", ""), "", "single commas"),
     ((), "--param seq_len=64", "this workload takes none"),

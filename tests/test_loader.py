@@ -456,8 +456,8 @@ def test_resource_dir_says_what_is_missing() -> None:
 
 
 def test_an_override_that_changes_nothing_is_refused() -> None:
-    """TPU v1's file prices its DRAM itself, so another type alone would be silent."""
+    """TPU v1's file prices its DRAM itself, so another type would be silent where it sets no timing."""
     with pytest.raises(ConfigError, match=r"--set dram.dram_type: changes nothing.*energy_pj_per_bit=none"):
-        load_device("tpu_v1", {"dram.dram_type": "hbm2"})
+        load_device("tpu_v1", {"dram.dram_type": "hbm2", "dram.bank_timing": False})
     changed = load_device("tpu_v1", {"dram.dram_type": "hbm2", "dram.energy_pj_per_bit": "none"})
     assert changed.memory_named("dram").dram_type == "hbm2"

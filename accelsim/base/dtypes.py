@@ -16,6 +16,8 @@ class DType:
     kind: Literal["float", "int"]
     accumulator: str
     """The format in which its products are added up."""
+    operands: tuple[str, str] | None = None
+    """Of a product whose operands differ: the formats of activations and weights; its width is the activations'."""
 
 
 DTYPES: dict[str, DType] = {
@@ -31,13 +33,25 @@ DTYPES: dict[str, DType] = {
         DType("int64", 64, "int", "int64"),
         DType("int32", 32, "int", "int32"),
         DType("int16", 16, "int", "int32"),
+        DType("int16x8", 16, "int", "int32", ("int16", "int8")),
         DType("int8", 8, "int", "int32"),
         DType("int4", 4, "int", "int32"),
     )
 }
 
-PRECISIONS = ("fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "fp4", "int16", "int8", "int4")
+PRECISIONS = ("fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "fp4", "int16", "int16x8", "int8", "int4")
 """The formats in which a network can be computed."""
+
+_MIXED = {d.operands: d.name for d in DTYPES.values() if d.operands is not None}
+
+
+def product_format(activations: str, weights: str) -> str:
+    """The format of a product of two operands: that of the activations, unless the pair has a name of its own.
+
+    >>> product_format("int16", "int8"), product_format("fp16", "int8")
+    ('int16x8', 'fp16')
+    """
+    return _MIXED.get((activations, weights), activations)
 
 
 def bits(dtype: str) -> int:

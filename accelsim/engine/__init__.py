@@ -38,6 +38,8 @@ class _Machine:
         self.resources = {job.resource: simpy.Resource(env) for job in program.jobs}
         self.started = {job.name: env.event() for job in program.jobs}
         self.ended = {job.name: env.event() for job in program.jobs}
+        self.ends_ps: dict[str, int] = {}
+        self.tasks = {job.name: job.task for job in program.jobs}
         self.early: dict[str, Flow] = {}
         self.spans: list[Span] = []
 
@@ -47,6 +49,9 @@ class _Machine:
             self.env.process(self.prefetch(job))
         if job.needs:
             yield self.env.all_of([self.ended[name] for name in job.needs])
+        wait_ps = self._readable_ps(job) - int(self.env.now)
+        if wait_ps > 0:
+            yield self.env.timeout(wait_ps)
         with self.resources[job.resource].request() as turn:
             yield turn
             start_ps = int(self.env.now)
@@ -55,7 +60,12 @@ class _Machine:
             duration_ps, demands = _alone(job, early_bytes, self.rates)
             yield self.channels.start(demands, duration_ps).done
             self.spans.append(_span(job, start_ps, int(self.env.now), early_bytes))
+        self.ends_ps[job.name] = int(self.env.now)
         self.ended[job.name].succeed()
+
+    def _readable_ps(self, job: Job) -> int:
+        """When all results that a job reads have become readable [ps]; what it reads has ended."""
+        return max((self.ends_ps[name] + self.tasks[name].wait_ps(job.task) for name in job.reads), default=0)
 
     def prefetch(self, job: Job) -> Generator[simpy.Event, None, None]:
         """Fetch weights while the job before runs, as far as others leave the channel idle and room is there."""

@@ -6,13 +6,12 @@ Every class here is a section of a device file; a field's name carries its unit 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from accelsim.hardware.cpu import CpuExecution, Licence
 from accelsim.base.dtypes import DTYPES
+from accelsim.hardware.cpu import CpuExecution, Licence
 from accelsim.hardware.dram_curve import curve_names
 from accelsim.hardware.family import Factors
 from accelsim.hardware.part import (
@@ -243,17 +242,6 @@ class Memory(Part):
         """Bandwidth of writes [bytes/s]."""
         return self.write_bandwidth_bytes_per_s or self.bandwidth_bytes_per_s
 
-    def busy_s(self, reads: Sequence[float], writes: Sequence[float], copies: int = 1) -> float:
-        """Time that streams of so many bytes keep it busy, over ``copies`` of it [s].
-
-        Streams share the ports and none uses two at a time, so the longest stream or the sum over all ports decides
-        (McNaughton, Management Science 6, 1959: scheduling with preemption). A write port of its own takes all writes.
-        """
-        shared = [*reads, *writes] if self.write_bandwidth_bytes_per_s is None else [*reads]
-        beside = 0.0 if self.write_bandwidth_bytes_per_s is None else sum(writes) / self.write_rate
-        busy = max(max(shared, default=0.0), sum(shared) / self.ports) / self.bandwidth_bytes_per_s
-        return max(busy, beside) / copies
-
 
 class Link(Part):
     """A connection to the outside."""
@@ -318,6 +306,11 @@ class Calibration(Part):
     """From one op's end to the next one's start."""
     step_overhead_s: NonNegative = 0.0
     """From a step's start to its first op."""
+    result_latency_s: NonNegative = 0.0
+    """From an op's end until an op that reads its result may start: the way back to the buffer, and synchronisation.
+
+    Images are worked on one after another, so between two ops on several of them nothing waits.
+    """
     window_bytes: NonNegative = 0.0
     """Operands that must have come before an op starts, and results that leave after it ends (all, if fewer)."""
     dram_efficiency: Fraction01 = 1.0
@@ -396,8 +389,6 @@ class Device(Part):
                 problems.append(f"autocast.{lacking}: no unit of core computes {instead!r}")
         if problems:
             raise ValueError("\n".join(problems))
-        if execution.kind == "cpu" and not (self.memory[0].kind == "sram" and self.memory[0].scope == "core"):
-            problems.append(f"{self.memory[0].name}: want a cache of every core (kind sram, scope core) first")
         return self
 
     def _execution_problems(self) -> list[str]:
@@ -405,6 +396,8 @@ class Device(Part):
         if execution is None:
             return [] if factors is None else ["factors: nothing uses them without core.execution"]
         problems = [] if self.core.gang else [f"core.gang: a {execution.kind} runs one op on all its cores; want true"]
+        if execution.kind == "cpu" and not (self.memory[0].kind == "sram" and self.memory[0].scope == "core"):
+            problems.append(f"{self.memory[0].name}: want a cache of every core (kind sram, scope core) first")
         if factors is None:
             problems.append(f"family: missing; a {execution.kind} wants the name of a family, or a section [factors]")
         elif factors.kind != execution.kind:

@@ -66,4 +66,6 @@ def finished(
         bounds_s=tuple(bounds_s.items()),
         counts=tuple(count for count in counts if count.amount),
         tiling=tiling,
+        result_ps=whole_ps(machine.calibration.result_latency_s * PS_PER_S),
+        by_item=len(op.outputs[0].shape) > 2 and op.outputs[0].shape[0] > 1,
     )

@@ -53,3 +53,14 @@ class Task:
     counts: tuple[Count, ...]
     tiling: str
     """How it was tiled, for people."""
+    result_ps: int = 0
+    """From its end until its result can be read."""
+    by_item: bool = False
+    """Whether its result leaves item by item: several items, each of more than one row."""
+
+    def wait_ps(self, reader: Task) -> int:
+        """How long after its end a task that reads its result may start [ps].
+
+        Where both go item by item, the first items have long been there.
+        """
+        return 0 if self.by_item and reader.by_item else self.result_ps

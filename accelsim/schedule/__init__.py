@@ -71,7 +71,8 @@ def _jobs(
     """Jobs of one lane in one step; what waits for nothing of its own lane waits for ``gate``."""
     own = {item.name for item in lane.items}
     for item in lane.items:
-        needs = [_name(step, replica, name) for name in item.needs]
+        reads = tuple(_name(step, replica, name) for name in item.needs)
+        needs = [*reads]
         if not own & {*item.needs}:
             needs += gate
         before = last_on_core.get(number)
@@ -84,6 +85,7 @@ def _jobs(
             task=item.task,
             resource=core if item.where == DEVICE else HOST if item.where == HOST else _link(lane),
             needs=tuple(dict.fromkeys(needs)),
+            reads=reads,
             step=step,
             replica=replica,
             prefetch_bytes=item.prefetch_bytes,

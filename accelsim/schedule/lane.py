@@ -258,16 +258,22 @@ def _items(graph: Graph, site: Site, plan: Plan) -> tuple[Item, ...]:
     for tensor in graph.outputs:
         if tensor.name in site.to_host:
             placer.bring(tensor, HOST)
-    overhead_ps = math.ceil(site.machine.calibration.step_overhead_s * PS_PER_S)
-    first = placer.items[0]
-    task = replace(
-        first.task,
-        duration_ps=first.task.duration_ps + overhead_ps,
-        resident_ps=first.task.resident_ps + overhead_ps,
-        launch_ps=first.task.launch_ps + overhead_ps,
-    )
-    placer.items[0] = replace(first, task=task)
+    _delay_first(placer.items, math.ceil(site.machine.calibration.step_overhead_s * PS_PER_S))
     return tuple(_with_prefetch(placer.items, graph, site.machine, plan))
+
+
+def _delay_first(items: list[Item], overhead_ps: int) -> None:
+    """Put what a step costs the device in front of the first item that runs on it."""
+    place = next((i for i, item in enumerate(items) if item.where == DEVICE), None)
+    if place is not None:
+        task = items[place].task
+        later = replace(
+            task,
+            duration_ps=task.duration_ps + overhead_ps,
+            resident_ps=task.resident_ps + overhead_ps,
+            launch_ps=task.launch_ps + overhead_ps,
+        )
+        items[place] = replace(items[place], task=later)
 
 
 def _with_prefetch(items: Iterable[Item], graph: Graph, machine: Machine, plan: Plan) -> Iterator[Item]:
@@ -304,21 +310,27 @@ def chain_ps(items: Iterable[Item], machine: Machine) -> int:
     """End of the items one after another: what the engine finds for one lane alone whose items all wait in line."""
     now = 0
     idle_bytes = 0.0
+    weights = machine.backing("weight")
+    rate = machine.channels[weights] / PS_PER_S if weights is not None else 0.0
+    ended: dict[str, tuple[int, Task]] = {}
     for item in items:
         task = item.task
         duration = task.duration_ps
+        made = [ended[name] for name in item.needs if name in ended]
+        start = max((end + maker.wait_ps(task) for end, maker in made), default=0)
+        if start > now:
+            idle_bytes += rate * (start - now)
+            now = start
         early_bytes = 0.0
         if task.prefetch_channel is not None:
             early_bytes = min(item.prefetch_bytes, idle_bytes)
             early_ps = early_bytes * PS_PER_S / machine.channels[task.prefetch_channel]
             duration = max(task.resident_ps, math.ceil(duration - early_ps))
         now += duration
-        if item.where == DEVICE:
-            weights = machine.backing("weight")
-            if weights is not None:
-                rate = machine.channels[weights] / PS_PER_S
-                moved = dict(task.channel_bytes).get(weights, 0) - early_bytes
-                idle_bytes = max(0.0, rate * duration - moved)
+        ended[item.name] = now, task
+        if item.where == DEVICE and weights is not None:
+            moved = dict(task.channel_bytes).get(weights, 0) - early_bytes
+            idle_bytes = max(0.0, rate * duration - moved)
     return now
 
 

@@ -18,6 +18,8 @@ class Job:
     """What it holds while it runs: ``core0``, ``cores``, ``host``, ``pcie``, ..."""
     needs: tuple[str, ...]
     """Jobs that must have ended."""
+    reads: tuple[str, ...] = ()
+    """Those of them whose results it reads."""
     step: int
     replica: int
     prefetch_bytes: int = 0

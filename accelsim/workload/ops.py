@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import ClassVar, Literal, Self
 
-from accelsim.base.dtypes import size_bytes
+from accelsim.base.dtypes import product_format, size_bytes
 from accelsim.base.errors import WorkloadError
 from accelsim.base.units import BITS_PER_BYTE, ceil_div
 
@@ -193,6 +193,11 @@ class Matmul(Op):
     n: int
     batch: int = 1
 
+    @property
+    def dtype(self) -> str:
+        """The format that it multiplies in: its operands' own, or the name of the pair."""
+        return product_format(self.inputs[0].dtype, self.inputs[1].dtype)
+
     def __post_init__(self) -> None:
         if min(self.m, self.k, self.n, self.batch) < 1:
             raise WorkloadError(f"op {self.name}: want m, k, n and batch >= 1")
@@ -233,6 +238,11 @@ class Conv2d(Op):
     """Top, left, bottom, right."""
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
+
+    @property
+    def dtype(self) -> str:
+        """The format that it multiplies in: its operands' own, or the name of the pair."""
+        return product_format(self.inputs[0].dtype, self.inputs[1].dtype)
 
     def __post_init__(self) -> None:
         if self.c_in % self.groups or self.c_out % self.groups:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 
-from accelsim.base.dtypes import PRECISIONS
+from accelsim.base.dtypes import DTYPES, PRECISIONS
 from accelsim.base.errors import WorkloadError, nearest
 from accelsim.workload.graph import Graph
 from accelsim.workload.ops import Attention, Conv2d, Elementwise, Matmul, Op, Softmax, Tensor
@@ -19,16 +19,21 @@ Product = Matmul | Conv2d
 def set_precision(graph: Graph, dtype: str) -> Graph:
     """Return the graph computed in ``dtype``: every tensor of numbers that are computed with.
 
-    Positions, masks and counters in 32 and 64 bits stay as they are; what an integer product accumulates does not.
+    Positions, masks and counters in 32 and 64 bits stay as they are; what an integer product accumulates does not. In a
+    mixed format the weights that products multiply with are in one of its two formats, all else is in the other.
     """
     if dtype not in PRECISIONS:
         raise WorkloadError(f"precision {dtype!r}: want one of {list(PRECISIONS)}{nearest(dtype, PRECISIONS)}")
     produced = {t.name for op in graph.ops if isinstance(op, Product) for t in op.outputs}
     inside = {t.name: t for op in graph.ops for fused in op.epilogue for t in (*fused.inputs, *fused.outputs)}
+    activations, weights = DTYPES[dtype].operands or (dtype, dtype)
+    multiplied = {op.inputs[1].name for op in graph.ops if isinstance(op, Product) and op.inputs[1].role == "weight"}
+    tensors = {**inside, **graph.tensors}
+    wanted = {name: weights if name in multiplied else activations for name in tensors}
     changed = {
-        name: replace(tensor, dtype=dtype)
-        for name, tensor in {**inside, **graph.tensors}.items()
-        if tensor.dtype != dtype and (tensor.dtype in PRECISIONS or name in produced)
+        name: replace(tensor, dtype=wanted[name])
+        for name, tensor in tensors.items()
+        if tensor.dtype != wanted[name] and (tensor.dtype in PRECISIONS or name in produced)
     }
     if not changed:
         return graph
