@@ -192,11 +192,13 @@ class Matmul(Op):
     k: int
     n: int
     batch: int = 1
+    math: str = ""
+    """The format that operands are turned into before they are multiplied, as fp32 of numbers kept in fp16."""
 
     @property
     def dtype(self) -> str:
-        """The format that it multiplies in: its operands' own, or the name of the pair."""
-        return product_format(self.inputs[0].dtype, self.inputs[1].dtype)
+        """The format that it multiplies in: its operands' own, or the name of the pair, unless ``math`` names one."""
+        return self.math or product_format(self.inputs[0].dtype, self.inputs[1].dtype)
 
     def __post_init__(self) -> None:
         if min(self.m, self.k, self.n, self.batch) < 1:
@@ -238,11 +240,13 @@ class Conv2d(Op):
     """Top, left, bottom, right."""
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
+    math: str = ""
+    """The format that operands are turned into before they are multiplied, as fp32 of numbers kept in fp16."""
 
     @property
     def dtype(self) -> str:
-        """The format that it multiplies in: its operands' own, or the name of the pair."""
-        return product_format(self.inputs[0].dtype, self.inputs[1].dtype)
+        """The format that it multiplies in: its operands' own, or the name of the pair, unless ``math`` names one."""
+        return self.math or product_format(self.inputs[0].dtype, self.inputs[1].dtype)
 
     def __post_init__(self) -> None:
         if self.c_in % self.groups or self.c_out % self.groups:
@@ -268,6 +272,7 @@ class Conv2d(Op):
             m=self.batch * self.h_out * self.w_out,
             k=self.c_in // self.groups * self.kh * self.kw,
             n=self.c_out // self.groups,
+            math=self.math,
         )
 
 

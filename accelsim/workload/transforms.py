@@ -37,7 +37,8 @@ def set_precision(graph: Graph, dtype: str) -> Graph:
     }
     if not changed:
         return graph
-    return replace(graph, ops=tuple(op.with_tensors(changed) for op in graph.ops))
+    ops = (op.with_tensors(changed) for op in graph.ops)
+    return replace(graph, ops=tuple(replace(op, math="") if isinstance(op, Product) else op for op in ops))
 
 
 # --- fusion ---------------------------------------------------------------------------------------------------------
