@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import singledispatch
 
 from accelsim.base.errors import MappingError
+from accelsim.hardware.cpu import CpuExecution
 from accelsim.hardware.device import GpuExecution, RowStationary
+from accelsim.mapping.cpu import map_cpu
 from accelsim.mapping.gpu import map_gpu
 from accelsim.mapping.machine import Machine
 from accelsim.mapping.matrix import map_matrix, matrix_unit
@@ -34,6 +36,7 @@ def map_on(execution: object, op: Op, machine: Machine, placement: Placement) ->
     return map_tiles(op, machine, placement)
 
 
+map_on.register(CpuExecution, map_cpu)
 map_on.register(GpuExecution, map_gpu)
 
 

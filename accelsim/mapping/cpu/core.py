@@ -1,0 +1,211 @@
+"""A machine as loops of SIMD instructions see it: clocks, caches, and what crosses between them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.base.units import PS_PER_S
+from accelsim.hardware.cpu import CpuExecution, CpuFactors, Licence
+from accelsim.hardware.device import Memory
+from accelsim.mapping.finish import finished
+from accelsim.mapping.machine import Machine
+from accelsim.mapping.power import clocked
+from accelsim.mapping.task import Placement, Task
+from accelsim.trace import Count
+from accelsim.workload.ops import Op, Tensor
+
+Array = npt.NDArray[np.float64]
+Number = TypeVar("Number", float, Array)
+"""One value, or one for each plan."""
+
+BLOCK_SHARE = 0.5
+"""Of a cache, for the block that stays; the rest is for what streams past (ASSUMED; BLIS leaves it a few ways)."""
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """A machine as its threads see it, one on a core.
+
+    Levels count from 0, the first cache, to ``len(caches)``, what lies beyond them. Edge ``j`` (from 1) is where bytes
+    of level ``j`` come to level ``j - 1``.
+    """
+
+    machine: Machine
+
+    @cached_property
+    def factors(self) -> CpuFactors:
+        """The family's."""
+        factors = self.machine.device.factors
+        assert isinstance(factors, CpuFactors)
+        return factors
+
+    @cached_property
+    def execution(self) -> CpuExecution:
+        """How its cores run loops."""
+        execution = self.machine.device.core.execution
+        assert isinstance(execution, CpuExecution)
+        return execution
+
+    @cached_property
+    def caches(self) -> tuple[Memory, ...]:
+        """Nearest first."""
+        return tuple(self.machine.sram.values())
+
+    @property
+    def beyond(self) -> int:
+        """The level behind the last cache."""
+        return len(self.caches)
+
+    @cached_property
+    def private(self) -> int:
+        """The last cache of a core's own."""
+        return max(i for i, cache in enumerate(self.caches) if cache.scope == "core")
+
+    @cached_property
+    def last(self) -> int:
+        """The last cache."""
+        return self.beyond - 1
+
+    @property
+    def shared(self) -> Memory | None:
+        """The last cache, where the cores share it."""
+        return self.caches[-1] if self.caches[-1].scope == "device" else None
+
+    @property
+    def nominal_hz(self) -> float:
+        """The clock at which its caches have the bandwidths that its file says."""
+        return self.machine.device.core.vector.freq_hz
+
+    def clock_hz(self, licence: Licence, threads: Array, nominal_hz: float) -> Array:
+        """Clock of each number of threads [Hz]."""
+        clock = np.full_like(threads, nominal_hz)
+        steps = self.execution.clocks(licence)
+        for cores, hz in reversed(steps):
+            clock = np.where((threads <= cores) | (cores == steps[-1][0]), hz, clock)
+        return clock
+
+    def level_of(self, of_core: Number, of_all: Number) -> Number:
+        """The nearest cache that holds so many bytes of each core, of all together; the last where none does."""
+        level = of_core * 0 + self.last
+        for i in range(self.last - 1, -1, -1):
+            fits = (of_core if self.caches[i].scope == "core" else of_all) <= self.caches[i].capacity_bytes
+            level = np.where(fits, i, level) if isinstance(level, np.ndarray) else i if fits else level
+        return level
+
+    def draws(self, level: int) -> float:
+        """What one core gets out of a level that it shares [bytes/s]."""
+        if level < self.beyond:
+            memory: Memory | None = self.caches[level]
+        else:
+            memory = self.machine.device.dram
+        lines = self.execution.outstanding_lines
+        if memory is None or lines is None or not memory.latency_s:
+            return math.inf
+        return lines * self.execution.line_bytes / memory.latency_s
+
+    def crossing_s(self, level: int, of_core: Number, of_all: Number, clock_hz: Number) -> Number:
+        """Time that bytes of a cache take to the one before it: of a core, and of all cores together [s]."""
+        memory = self.caches[level]
+        rate = memory.bandwidth_bytes_per_s * self.factors.cache
+        if memory.scope == "core":
+            return of_core / (rate * clock_hz / self.nominal_hz)
+        return largest(of_core / self.draws(level), of_all / rate)
+
+    def together_s(self, times: Sequence[Number]) -> Number:
+        """Time of work and transfers that hide each other as well as they do here."""
+        longest = times[0]
+        for time in times[1:]:
+            longest = largest(longest, time)
+        p = self.factors.overlap
+        some = np.maximum(longest, 1e-30) if isinstance(longest, np.ndarray) else max(longest, 1e-30)
+        total = sum((time / some) ** p for time in times)
+        return some * total ** (1 / p)  # type: ignore[no-any-return]
+
+    def fork_join_s(self, threads: Array) -> Array:
+        """Starting and joining threads."""
+        return np.log2(threads) * self.factors.fork_join_s
+
+
+def largest(one: Number, other: Number) -> Number:
+    """The larger of two, or of each pair."""
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return np.maximum(one, other)
+    return max(one, other)
+
+
+def role_name(tensor: Tensor) -> str:
+    """How energy by operand calls it."""
+    return "weight" if tensor.role == "weight" else "input"
+
+
+def channels_of(op: Op, placement: Placement) -> Iterator[tuple[Tensor, str | None, int]]:
+    """Inputs, with where they come from and the bytes that are looked at."""
+    for tensor, channel in zip(op.inputs, placement.sources, strict=True):
+        yield tensor, channel, op.bytes_read(tensor)
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Work and transfers at one time; times at the clock that the licence allows [s]."""
+
+    on_core_s: tuple[float, ...]
+    """What follows the cores' clock."""
+    off_core_s: tuple[float, ...]
+    """What does not: shared caches, DRAM, the host's link."""
+
+    def time_s(self, cpu: Cpu, fraction: float) -> float:
+        """Its time at a fraction of that clock."""
+        return cpu.together_s([*(time / fraction for time in self.on_core_s), *self.off_core_s])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loop:
+    """An op as the loops that it became."""
+
+    op: Op
+    unit: str
+    """``matrix`` or ``vector``."""
+    freq_hz: float
+    """The clock that its licence and its threads allow."""
+    fixed_s: float
+    """Starting and joining threads."""
+    phases: tuple[Phase, ...]
+    compute_s: float
+    """What the arithmetic of the busiest core needs alone."""
+    cache_s: float
+    """What the busiest edge between caches needs alone."""
+    channel_bytes: Mapping[str, int]
+    counts: tuple[Count, ...]
+    tiling: str
+    macs: int = 0
+
+
+def task_of(loop: Loop, cpu: Cpu) -> Task:
+    """Run loops at the clock that their power allows."""
+    machine = cpu.machine
+    energy_pj = machine.dynamic_pj(loop.counts)
+
+    def time_ps(fraction: float) -> float:
+        return (loop.fixed_s + sum(phase.time_s(cpu, fraction) for phase in loop.phases)) * PS_PER_S
+
+    return finished(
+        loop.op,
+        machine,
+        clocked(machine, energy_pj, time_ps),
+        unit=loop.unit,
+        freq_hz=loop.freq_hz,
+        cycles=loop.compute_s * loop.freq_hz,
+        compute_s=loop.compute_s,
+        on_chip_s=loop.cache_s,
+        channel_bytes=loop.channel_bytes,
+        counts=loop.counts,
+        tiling=loop.tiling,
+        macs=loop.macs,
+    )
