@@ -28,8 +28,8 @@ def _work_s(spans: Sequence[Span], device: Device, cores: int) -> dict[str, floa
                 special += count.amount
     return {
         "matrix": sum(n / device.peak_macs_per_s(dtype, cores) for dtype, n in macs.items()),
-        "vector": sum(n / vector.rate(dtype) for dtype, n in plain.items()) / (vector.freq_hz * cores),
-        "special": special / (vector.special_per_cycle * vector.freq_hz * cores),
+        "vector": sum(n / vector.rate(dtype) for dtype, n in plain.items()) / (device.vector_hz(cores) * cores),
+        "special": special / (vector.special_per_cycle * device.vector_hz(cores) * cores),
     }
 
 
