@@ -48,6 +48,10 @@ class GemmFactors(Part):
     """Share of the time that operands take through shared memory which the unit does not hide."""
     step_s: NonNegative
     """Shortest step of a main loop along k: barriers, and the latency of loads over the stages of the pipeline."""
+    cold_step_s: NonNegative = 0.0
+    """The same where an operand comes from DRAM."""
+    store: Fraction01 = 1.0
+    """Share of its part of L2's bandwidth at which a core writes a tile of results, its main loop done."""
     prologue_s: NonNegative
     """Before a grid's first step and after its last: filling the pipeline, writing results."""
     block_s: NonNegative
@@ -59,13 +63,40 @@ class GemmFactors(Part):
     pj_per_mac: NonNegative = 0.0
     """A 16-bit (SIMD: 32-bit) multiply-accumulate of random numbers with its share of the instruction, registers and
     shared memory; other formats by their rate. 0: as the energy table says [pJ]."""
+    resident_results: Positive | None = None
+    """Results that the registers of a core hold: so many blocks run side by side and hide each other's shortest steps.
+    Absent: one block at a time."""
+
+
+class SimtFactors(GemmFactors):
+    """A product on the SIMD lanes."""
+
+    batched_tiles: Tiles | None = None
+    """What the library has for batches of products, where that differs."""
 
 
 class StreamFactors(Part):
     """Kernels that stream: elementwise, norm, softmax."""
 
+    kernel_s: NonNegative
+    """From such a kernel's start to its end when it does nothing."""
     dram: Fraction01
     """Share of the DRAM's peak."""
+    l2: Fraction01
+    """Share of L2's peak."""
+    rows_kept: Positive
+    """Rows being worked on are in the first cache for a second pass while they take this share of it (of the shared
+    memory's size, which often is one with it) ..."""
+    rows_fade: Positive
+    """... and no longer at all when they take this much more; linear between."""
+    reduction_cycles: NonNegative
+    """Of a reduction across the threads of a row."""
+    step_cycles: NonNegative
+    """Of a load or store of four elements a thread, one after another, while the core is full of threads."""
+    latency_cycles: NonNegative
+    """The least that it takes."""
+    power_ops: NonNegative
+    """Operations of a lane for one power (``x ** y``)."""
 
 
 class GpuFactors(Part):
@@ -76,7 +107,7 @@ class GpuFactors(Part):
     bandwidth: BandwidthFactors
     tensor: GemmFactors | None = None
     """Products on tensor cores."""
-    simt: GemmFactors
+    simt: SimtFactors
     """Products on the SIMD lanes."""
     stream: StreamFactors
 

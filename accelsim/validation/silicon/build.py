@@ -156,8 +156,9 @@ def _softmax(row: Measurement) -> tuple[Op, ...]:
 @builds("layernorm", "rmsnorm")
 def _norm(row: Measurement) -> tuple[Op, ...]:
     x, y = _matrix(row, "x", "y")
-    scale = _tensor("scale", (x.shape[1],), x.dtype, "weight")
-    return (Norm(name=row.text("op"), inputs=(x, scale), outputs=(y,), rows=x.shape[0], cols=x.shape[1]),)
+    rms = row.text("op") == "rmsnorm"
+    weights = (_tensor(name, (x.shape[1],), x.dtype, "weight") for name in ("scale", "shift")[: 1 if rms else 2])
+    return (Norm(name=row.text("op"), inputs=(x, *weights), outputs=(y,), rows=x.shape[0], cols=x.shape[1], rms=rms),)
 
 
 @builds("gelu", "relu", "tanh", "ew_add_scalar", "ew_mul_scalar", "ew_div_scalar", "ew_pow_scalar")

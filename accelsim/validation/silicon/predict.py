@@ -40,7 +40,7 @@ def predict(row: Measurement) -> Prediction:
 
 def predicted_on(machine: Machine, row: Measurement) -> Prediction:
     """Predict a row on a machine of one's choice; raises as ``predict`` does."""
-    protocol = protocol_of(row.text("source_repo"), row.text("timing"), row.text("framework"))
+    protocol = protocol_of(*map(row.text, ("source_repo", "timing", "framework", "device")))
     try:
         ops = build(row)
         machine = machine.switching(protocol.activity)

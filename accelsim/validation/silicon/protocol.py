@@ -26,6 +26,8 @@ class Protocol(Part):
     """... and whose ``timing`` contains one of these (any, where there is none)."""
     framework: Text = ""
     """... and whose ``framework`` begins with this."""
+    maker: Text = ""
+    """... and whose ``device`` begins with this: its maker's software stack is another."""
     about: Text
     host_s: NonNegative = 0.0
     """The host's work on one call that the clock saw [s]."""
@@ -66,17 +68,31 @@ def protocols() -> tuple[Protocol, ...]:
 
 
 @cache
-def protocol_of(source_repo: str, timing: str, framework: str = "") -> Protocol:
-    """The protocol of a row; the more its ``source_repo``, ``timing`` and ``framework`` say, the better it fits.
+def protocol_of(source_repo: str, timing: str, framework: str = "", device: str = "") -> Protocol:
+    """The protocol of a row; the more of it a protocol names, the better it fits.
 
     Raises InputError for a source that has none.
     """
     fitting = [
-        (len(p.source_repo) + max((len(t) for t in p.timing if t in timing), default=0) + len(p.framework), p)
+        (
+            sum(
+                map(
+                    len,
+                    (
+                        p.source_repo,
+                        p.framework,
+                        p.maker,
+                        max((t for t in p.timing if t in timing), key=len, default=""),
+                    ),
+                )
+            ),
+            p,
+        )
         for p in protocols()
         if source_repo.startswith(p.source_repo)
         and (not p.timing or any(t in timing for t in p.timing))
         and framework.startswith(p.framework)
+        and device.startswith(p.maker)
     ]
     if not fitting:
         known = ", ".join(dict.fromkeys(p.source_repo for p in protocols()))
