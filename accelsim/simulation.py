@@ -25,6 +25,7 @@ from accelsim.trace import Trace
 from accelsim.workload.graph import Graph
 from accelsim.workload.library import load_workload
 from accelsim.workload.transforms import fold_batch_norm, fuse_epilogues, set_precision, sparsify, unfuse_attention
+from accelsim.workload.wide import absorb_casts, keep_wide
 
 MOST_SPARSE = 1024
 """Longest run of weights that a sparsity pattern speaks of."""
@@ -217,6 +218,26 @@ def plan(
     )
 
 
+def check_room(
+    device: str | os.PathLike[str] | Device,
+    workload: Workload,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    params: Mapping[str, int] | None = None,
+    options: Options,
+) -> None:
+    """Raise MappingError where the device's memory cannot hold a workload; nothing is planned or run."""
+    chosen = _device(device, overrides or {})
+    dtype, _ = precision_for(chosen, options.precision)
+    build = _builder(workload, params or {}, options.sparsity)
+    whole = build(options.batch)
+    cores, lane_count = _cores(chosen, options, whole.batch)
+    site = _site(chosen, cores, lane_count, whole, options)
+    replicas = shares(whole.batch, lane_count) if options.parallel == "data" else [whole.batch]
+    by_share = {share: _prepared(build(share), dtype, chosen) for share in dict.fromkeys(replicas)}
+    check_capacity(site, [by_share[share] for share in replicas])
+
+
 def _options(asked: Mapping[str, Any]) -> Options:
     unknown = [
         f"{name}: unknown{nearest(name, _RIGHT)}; want one of {', '.join(_RIGHT)}"
@@ -339,13 +360,16 @@ def _site(device: Device, cores: int, lanes: int, graph: Graph, options: Options
 
 
 def _prepared(graph: Graph, dtype: str, device: Device) -> Graph:
-    """The graph as the device's compiler sees it: in its format, batch norms folded, fused as it can."""
+    """The graph as the device's compiler sees it: in its formats, batch norms folded, fused as it can."""
     graph = fold_batch_norm(set_precision(graph, dtype))
     if not device.fuses_attention:
         graph = unfuse_attention(graph)
-    if not device.fuses_epilogue:
-        return graph
-    return fuse_epilogues(graph, functions=device.limits.functions if device.limits else None)
+    wide = device.wide_format(dtype)
+    if wide is not None:
+        graph = keep_wide(graph, dtype, wide)
+    if device.fuses_epilogue:
+        graph = fuse_epilogues(graph, functions=device.limits.functions if device.limits else None)
+    return graph if wide is None else absorb_casts(graph)
 
 
 def _lanes(

@@ -89,7 +89,7 @@ def _against_batch(
         power = thousands(max(values, default=1.0)) if unit == "s" else 0
         if power:
             log_axis(axes, "y", values)
-            _rescale_labels(axes, values, power)
+            rescale_labels(axes, power)
         axes.set_ylabel(f"{axis} ({prefix(power)}{unit})")
         _batch_axis(axes, [batch for line in series for batch, _ in line.points])
         looks = _looks(series)
@@ -111,7 +111,7 @@ def _series(results: Sequence[Result], value: Callable[[Result], float]) -> list
     ]
 
 
-def _rescale_labels(axes: Axes, values: Sequence[float], power: int) -> None:
+def rescale_labels(axes: Axes, power: int) -> None:
     """Let the ticks of an axis in SI units count in ``1000**power`` of them."""
     low, high = axes.get_ylim()
     step = 1000.0**power

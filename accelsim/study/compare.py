@@ -9,7 +9,8 @@ from accelsim.analysis.result import Result
 from accelsim.base.errors import InputError
 from accelsim.hardware.device import Device
 from accelsim.hardware.loader import load_device
-from accelsim.study.sweep import Point
+from accelsim.simulation import check_room
+from accelsim.study.sweep import Point, in_parallel
 
 SECONDS_PER_HOUR = 3600
 MILLION = 10**6
@@ -74,14 +75,18 @@ def as_used(point: Point) -> Point:
 
 def compare(points: Iterable[Point]) -> tuple[list[Entry], list[Refused]]:
     """Run every point as its device is used; those that cannot be run are told apart."""
-    entries: list[Entry] = []
-    refused: list[Refused] = []
-    for point in points:
-        try:
-            entries.append(entry(as_used(point)))
-        except InputError as error:
-            refused.append(Refused(point=point, why="; ".join(error.problems)))
-    return entries, refused
+    outcomes = list(in_parallel(_attempt, list(points)))
+    return (
+        [one for one in outcomes if isinstance(one, Entry)],
+        [one for one in outcomes if isinstance(one, Refused)],
+    )
+
+
+def _attempt(point: Point) -> Entry | Refused:
+    try:
+        return entry(as_used(point))
+    except InputError as error:
+        return Refused(point=point, why="; ".join(error.problems))
 
 
 def entry(point: Point) -> Entry:
@@ -106,3 +111,22 @@ def ranked(entries: Sequence[Entry], by: str) -> list[Entry]:
         return workloads.index(one.result.workload["name"]), value is None, value or 0.0, one.result.device["name"]
 
     return sorted(entries, key=place)
+
+
+def largest_batch(point: Point, most: int) -> int:
+    """The largest batch, a power of two and no more than ``most``, that the device's memory holds; 0 for none."""
+    batch = 0
+    while max(1, 2 * batch) <= most:
+        larger = as_used(replace(point, options=replace(point.options, batch=max(1, 2 * batch))))
+        try:
+            check_room(
+                larger.device,
+                larger.workload,
+                overrides=larger.overrides,
+                params=larger.params,
+                options=larger.options,
+            )
+        except InputError:
+            break
+        batch = max(1, 2 * batch)
+    return batch

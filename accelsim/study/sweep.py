@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
 from accelsim.analysis.result import Result
 from accelsim.simulation import Options, simulate
+
+In = TypeVar("In")
+Out = TypeVar("Out")
 
 POOL_WORTH_S = 4.0
 """A pool of processes costs about this much to warm up; shorter sweeps run in this one."""
@@ -55,19 +58,24 @@ def points(
 
 
 def run_points(sweep: Sequence[Point]) -> Iterator[Result]:
-    """Results in the order of the points, as they come; the second tells whether a pool of processes is worth it."""
-    for point in sweep[:2]:
+    """Results in the order of the points, as they come."""
+    return in_parallel(Point.run, sweep)
+
+
+def in_parallel(work: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]:
+    """``work`` of every item, in their order; the second one tells whether a pool of processes is worth it."""
+    each_s = 0.0
+    for item in items[:2]:
         before = time.perf_counter()
-        yield point.run()
+        yield work(item)
         each_s = time.perf_counter() - before
-    left = sweep[2:]
+    left = items[2:]
     workers = min(os.cpu_count() or 1, len(left))
     if workers < 2 or each_s * len(left) * (1 - 1 / workers) < POOL_WORTH_S:
-        for point in left:
-            yield point.run()
+        yield from map(work, left)
         return
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(Point.run, left)
+        yield from pool.map(work, left)
