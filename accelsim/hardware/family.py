@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from accelsim.hardware.cpu import CpuFactors
-from accelsim.hardware.part import Fraction01, NonNegative, Part, Positive, Tiles
+from accelsim.hardware.part import Count, Fraction01, NonNegative, Part, Positive, Tiles
 
 
 class KernelFactors(Part):
@@ -60,6 +60,8 @@ class GemmFactors(Part):
     """Adding up parts where k is cut between blocks, beside their bytes."""
     overlap: Annotated[float, Field(ge=1, le=64, strict=True, description="a number from 1 to 64")]
     """How well main loop, L2 and DRAM hide each other: 1 not at all, many as if alone."""
+    cluster: Count = 1
+    """Neighbouring blocks that take what they share from L2 once (thread-block clusters with multicast)."""
     pj_per_mac: NonNegative = 0.0
     """A 16-bit (SIMD: 32-bit) multiply-accumulate of random numbers with its share of the instruction, registers and
     shared memory; other formats by their rate. 0: as the energy table says [pJ]."""
@@ -73,6 +75,17 @@ class SimtFactors(GemmFactors):
 
     batched_tiles: Tiles | None = None
     """What the library has for batches of products, where that differs."""
+
+
+class ConvFactors(Part):
+    """Convolutions, beside what products of their kind reach."""
+
+    implicit: Fraction01
+    """Share of a product's rate where addresses of pixels are worked out on the way."""
+    fused: Fraction01
+    """The same where Winograd's transforms are in the same kernel."""
+    transform: Fraction01
+    """Share of what kernels get out of DRAM and L2 that transforms get."""
 
 
 class StreamFactors(Part):
@@ -109,6 +122,8 @@ class GpuFactors(Part):
     """Products on tensor cores."""
     simt: SimtFactors
     """Products on the SIMD lanes."""
+    conv: ConvFactors = ConvFactors(implicit=0.8, fused=0.7, transform=0.7, source="ASSUMED, to be fitted")
+    """Convolutions, on either."""
     stream: StreamFactors
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import singledispatch
 
 from accelsim.hardware.device import GpuExecution
+from accelsim.mapping.gpu.conv import map_conv
 from accelsim.mapping.gpu.gemm import map_gemm
 from accelsim.mapping.gpu.stream import map_stream
 from accelsim.mapping.machine import Machine
@@ -24,4 +25,4 @@ def map_kernel(op: Op, machine: Machine, placement: Placement) -> Task:
 
 
 map_kernel.register(Matmul, map_gemm)
-map_kernel.register(Conv2d, map_gemm)
+map_kernel.register(Conv2d, map_conv)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from accelsim.hardware.family import GemmFactors
 from accelsim.mapping.gpu.grid import Grid, Product, fastest
 from accelsim.mapping.gpu.kernel import Gpu, Kernel, Moved, beyond, channel_bytes, crossing_counts, task_of
+from accelsim.mapping.gpu.simt import simt_tiles
 from accelsim.mapping.machine import Machine
 from accelsim.mapping.matrix import check_sparsity, executed_macs, matrix_unit
 from accelsim.mapping.models import Gemm, gemm_of
@@ -21,12 +23,13 @@ def map_gemm(op: Matmul | Conv2d, machine: Machine, placement: Placement) -> Tas
     unit = matrix_unit(machine, op.dtype)
     check_sparsity(op, unit, machine)
     gpu, gemm = Gpu(machine), gemm_of(op)
-    tensor = unit is machine.device.core.matrix and gpu.factors.tensor is not None
-    factors = gpu.factors.tensor if tensor else gpu.factors.simt
-    assert factors is not None
+    factors: GemmFactors | None = gpu.factors.tensor if unit is machine.device.core.matrix else None
+    tiles = None
+    if factors is None:
+        factors, tiles = gpu.factors.simt, simt_tiles(gpu.factors.simt, gemm.repeats)
     rate = unit.macs_per_cycle(op.dtype) * unit.freq_hz * gemm.kept[1] / gemm.kept[0]
     moved = beyond(op, placement)
-    grid = fastest(gpu, product_of(gemm, placement, moved, rate), factors)
+    grid = fastest(gpu, product_of(gemm, placement, moved, rate), factors, tiles)
     return task_of(kernel_of(op, gpu, grid, reread(moved, grid), unit.freq_hz), machine)
 
 

@@ -8,7 +8,6 @@ best of a fixed list does as well.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -79,26 +78,31 @@ class Grid:
 
 
 def joined(compute_s: float, l2_s: float, dram_s: float, overlap: float) -> float:
-    """Norm of three bounds that hide each other, but not quite where they are alike."""
-    most = max(compute_s, l2_s, dram_s)
-    if not most:
-        return 0.0
-    return float(most * sum((s / most) ** overlap for s in (compute_s, l2_s, dram_s)) ** (1 / overlap))
+    """The longest of three bounds; DRAM and what is on the chip hide each other, but not quite where they are alike."""
+    on_chip_s = max(compute_s, l2_s)
+    most, least = max(on_chip_s, dram_s), min(on_chip_s, dram_s)
+    return float(most * (1 + (least / most) ** overlap) ** (1 / overlap)) if most else 0.0
 
 
 @cache
-def _candidates(tiles: tuple[tuple[int, int, int], ...]) -> tuple[Array, Array, Array, Array]:
+def _candidates(tiles: tuple[tuple[int, int, int], ...], splits: tuple[int, ...]) -> tuple[Array, Array, Array, Array]:
     """Tiles and splits as columns m, n, k, split."""
-    rows = np.array([(*tile, split) for split in SPLITS for tile in tiles], dtype=float)
+    rows = np.array([(*tile, split) for split in splits for tile in tiles], dtype=float)
     m, n, k, split = (np.ascontiguousarray(column) for column in rows.T)
     return m, n, k, split
 
 
-def fastest(gpu: Gpu, product: Product, factors: GemmFactors) -> Grid:
-    """The fastest of the library's tiles and splits at the nominal clock."""
-    search = _Search(gpu, product, factors)
+def fastest(
+    gpu: Gpu,
+    product: Product,
+    factors: GemmFactors,
+    tiles: tuple[tuple[int, int, int], ...] | None = None,
+    splits: tuple[int, ...] = SPLITS,
+) -> Grid:
+    """The fastest of the library's tiles (or of those ``tiles``) and splits at the nominal clock."""
+    search = _Search(gpu, product, factors, tiles or factors.tiles, splits)
     best = int(np.argmin(search.total_s))
-    m, n, k, split = (int(column[best]) for column in _candidates(factors.tiles))
+    m, n, k, split = (int(column[best]) for column in _candidates(search.tiles, splits))
     return Grid(
         tile=(m, n, k),
         split=split,
@@ -121,10 +125,12 @@ class _Search:
     gpu: Gpu
     product: Product
     factors: GemmFactors
+    tiles: tuple[tuple[int, int, int], ...]
+    splits: tuple[int, ...]
 
     @cached_property
     def _columns(self) -> tuple[Array, Array, Array, Array]:
-        return _candidates(self.factors.tiles)
+        return _candidates(self.tiles, self.splits)
 
     @cached_property
     def _counts(self) -> tuple[Array, Array]:
@@ -147,15 +153,42 @@ class _Search:
         p, f = self.product, self.factors
         steps = np.ceil(p.k / (split * k))
         feed_s = (m + n) * k * (f.feed * p.tile_bits / 8 / self.gpu.shared_bytes_per_s)
-        step_s = np.maximum(m * n * k / (p.macs_per_s * f.issue) + feed_s, f.step_s)
-        return f.prologue_s + self.turns * steps * step_s + (self.turns - 1) * f.block_s + (split > 1) * f.split_s
+        step_s = m * n * k / (p.macs_per_s * f.issue) + feed_s
+        cold = p.a_beyond | p.b_beyond
+        floor_s = cold * max(f.step_s, f.cold_step_s) + (1 - cold) * f.step_s
+        resident = self._resident
+        rounds = np.floor(self.turns / resident)
+        last = self.turns - rounds * resident
+        loop_s = rounds * np.maximum(resident * step_s, floor_s) + (last > 0) * np.maximum(last * step_s, floor_s)
+        between_s = (self.turns - 1) * f.block_s + (split > 1) * f.split_s
+        return f.prologue_s + steps * loop_s + self.turns * self._store_s + between_s
+
+    @cached_property
+    def _store_s(self) -> Array:
+        """Of one tile of results."""
+        m, n, _, _ = self._columns
+        p = self.product
+        held = np.minimum(m, p.m) * np.minimum(n, p.n)
+        rate = self.factors.store * self.gpu.l2_bytes_per_s / self.gpu.machine.cores
+        return held * (p.c_bytes / (p.repeats * p.m * p.n) / rate)
+
+    @cached_property
+    def _resident(self) -> Array:
+        """Blocks side by side on a core, which hide each other's latency."""
+        m, n, _, _ = self._columns
+        held = self.factors.resident_results
+        return np.ones_like(m) if held is None else np.maximum(np.floor(held / (m * n)), 1.0)
 
     @cached_property
     def l2_bytes(self) -> Array:
         p, split = self.product, self._columns[3]
         tiles_m, tiles_n = self._counts
         parts = p.repeats * p.m * p.n * p.accumulator_bits / 8 * 2 * split * (split > 1)
-        return p.a_bytes * tiles_n + p.b_bytes * tiles_m + p.c_bytes + parts
+        a, b = p.a_bytes * tiles_n, p.b_bytes * tiles_m
+        shared = np.minimum(
+            a / np.minimum(self.factors.cluster, tiles_n) + b, a + b / np.minimum(self.factors.cluster, tiles_m)
+        )
+        return shared + p.c_bytes + parts
 
     @cached_property
     def l2_s(self) -> Array:
@@ -180,12 +213,12 @@ class _Search:
     def a_reads(self) -> Array:
         """What of A does not stay in L2 comes anew for each group of columns."""
         again = self._counts[1] / self._grouped[1] - 1
-        return 1 + again * (1 - min(1.0, self.gpu.l2_room_bytes / self.product.a_bytes))
+        return 1 + again * (1 - np.minimum(1.0, self.gpu.l2_room_bytes / self.product.a_bytes))
 
     @cached_property
     def b_reads(self) -> Array:
         again = self._counts[0] / self._grouped[0] - 1
-        return 1 + again * (1 - min(1.0, self.gpu.l2_room_bytes / self.product.b_bytes))
+        return 1 + again * (1 - np.minimum(1.0, self.gpu.l2_room_bytes / self.product.b_bytes))
 
     @cached_property
     def dram_s(self) -> Array:
@@ -196,11 +229,6 @@ class _Search:
     @cached_property
     def total_s(self) -> Array:
         overlap = self.factors.overlap
-        most = np.maximum(np.maximum(self.compute_s, self.l2_s), self.dram_s)
-        terms = [(s / most) ** overlap for s in (self.compute_s, self.l2_s, self.dram_s)]
-        return np.asarray(most * (terms[0] + terms[1] + terms[2]) ** (1 / overlap))
-
-
-def whole_bytes(size: float) -> int:
-    """Rounded up."""
-    return math.ceil(size)
+        on_chip_s = np.maximum(self.compute_s, self.l2_s)
+        most, least = np.maximum(on_chip_s, self.dram_s), np.minimum(on_chip_s, self.dram_s)
+        return np.asarray(most * (1 + (least / most) ** overlap) ** (1 / overlap))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from accelsim.base.errors import InputError
 from accelsim.validation.silicon.rows import Measurement
+from accelsim.workload.gradients import FilterGradient, InputGradient
 from accelsim.workload.ops import Attention, Conv2d, Elementwise, Matmul, Norm, Op, Role, Softmax, Tensor
 
 
@@ -18,6 +19,8 @@ class Formats:
     weight: str
     kv_cache: str
     block_scaled: bool = False
+    math: str = ""
+    """What operands are turned into before they are multiplied, where that is another format."""
 
 
 _PLAIN = {
@@ -27,7 +30,6 @@ _PLAIN = {
     "float32": "fp32",
     "float": "fp32",
     "float64": "fp64",
-    "fp16-storage/fp32-math": "fp32",
     "sq": "int8",
     "nvfp4": "fp4",
 }
@@ -38,8 +40,10 @@ def formats(cell: str) -> Formats:
     """Read a ``dtype`` cell: ``bfloat16/kv-fp8``, ``int4_wo`` (weights only), ``fp8_block`` ...
 
     >>> formats("bfloat16/kv-fp8")
-    Formats(compute='bf16', weight='bf16', kv_cache='fp8', block_scaled=False)
+    Formats(compute='bf16', weight='bf16', kv_cache='fp8', block_scaled=False, math='')
     """
+    if cell == "fp16-storage/fp32-math":
+        return Formats("fp16", "fp16", "fp16", math="fp32")
     main, _, cache = cell.partition("/kv-")
     if main in _WEIGHT_ONLY:
         return Formats("bf16", _WEIGHT_ONLY[main], "bf16")
@@ -96,9 +100,8 @@ def _gemm(row: Measurement) -> tuple[Op, ...]:
         out = "int32" if "DeepBench" in row.text("source_repo") else "fp16"
     a = _tensor("a", (batch, m, k), kinds.compute)
     b = _tensor("b", (batch, k, n), kinds.weight, "weight")
-    return (
-        Matmul(name="gemm", inputs=(a, b), outputs=(_tensor("c", (batch, m, n), out),), m=m, k=k, n=n, batch=batch),
-    )
+    c = _tensor("c", (batch, m, n), out)
+    return (Matmul(name="gemm", inputs=(a, b), outputs=(c,), m=m, k=k, n=n, batch=batch, math=kinds.math),)
 
 
 @builds("bmm")
@@ -109,9 +112,9 @@ def _bmm(row: Measurement) -> tuple[Op, ...]:
     return (Matmul(name="bmm", inputs=(a, b), outputs=(c,), m=m, k=k, n=n, batch=batch),)
 
 
-@builds("conv2d")
+@builds("conv2d", "conv2d_bwd_data", "conv2d_bwd_filter")
 def _conv2d(row: Measurement) -> tuple[Op, ...]:
-    dtype = formats(row.text("dtype")).compute
+    kinds = formats(row.text("dtype"))
     batch, c_in, c_out = row.whole("batch", 1), row.whole("c_in"), row.whole("c_out")
     size, window = (row.whole("h_in"), row.whole("w_in")), (row.whole("kh"), row.whole("kw"))
     stride = (row.whole("stride", 1), int(row.extra.get("stride_w") or row.whole("stride", 1)))
@@ -119,14 +122,19 @@ def _conv2d(row: Measurement) -> tuple[Op, ...]:
     h, w = ((x + 2 * p - f) // s + 1 for x, p, f, s in zip(size, pad, window, stride, strict=True))
     if min(h, w) < 1:
         raise InputError(f"line {row.number}: a window of {window} does not fit into {size} with pad {pad}")
+    image = _tensor("x", (batch, c_in, *size), kinds.compute)
+    filters = _tensor("w", (c_out, c_in, *window), kinds.weight, "weight")
+    result = _tensor("y", (batch, c_out, h, w), kinds.compute)
+    kind, inputs, output = {
+        "conv2d": (Conv2d, (image, filters), result),
+        "conv2d_bwd_data": (InputGradient, (result, filters), image),
+        "conv2d_bwd_filter": (FilterGradient, (result, image), filters),
+    }[row.text("op")]
     return (
-        Conv2d(
-            name="conv2d",
-            inputs=(
-                _tensor("x", (batch, c_in, *size), dtype),
-                _tensor("w", (c_out, c_in, *window), dtype, "weight"),
-            ),
-            outputs=(_tensor("y", (batch, c_out, h, w), dtype),),
+        kind(
+            name=row.text("op"),
+            inputs=inputs,
+            outputs=(output,),
             batch=batch,
             c_in=c_in,
             h_in=size[0],
@@ -138,6 +146,7 @@ def _conv2d(row: Measurement) -> tuple[Op, ...]:
             kw=window[1],
             stride=stride,
             pad=(pad[0], pad[1], pad[0], pad[1]),
+            math=kinds.math,
         ),
     )
 
