@@ -327,7 +327,7 @@ REFUSED_ALONE = [
     ("run tpu_v1 bad.csv", "unknown"),
     ("run tpu_v1 zero.csv", "line 2"),
     ("run tpu_v1 one.csv --batch 2", "no size in this table has the symbol B"),
-    ("run tpu_v1 folder", ".onnx or .csv"),
+    ("run tpu_v1 folder", ".onnx, .csv or .json"),
     ("run tpu_v1 bert_base --param seq_len=513", "want 1 to 512"),
     ("run tpu_v1 bert_base --param seqlen=1", "did you mean 'seq_len'?"),
     ("run xeon_8275cl resnet50 --host", "has no host link"),

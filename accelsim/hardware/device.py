@@ -30,6 +30,8 @@ from accelsim.hardware.part import (
 )
 from accelsim.hardware.spatial import SpatialArray
 
+WIDE_BITS = 16
+"""Formats below are too narrow for softmax, norms and the like."""
 Role = Literal["activation", "weight", "partial_sum"]
 OpKind = Literal[
     "matmul", "conv2d", "attention", "elementwise", "reduction", "softmax", "norm", "pool", "gather", "move", "opaque"
@@ -411,6 +413,17 @@ class Device(Part):
     def computes(self, dtype: str) -> bool:
         """Whether a unit multiplies in this format."""
         return self.peak_macs_per_cycle(dtype) > 0
+
+    def wide_format(self, dtype: str) -> str | None:
+        """Return the narrowest float of 16 bits or more that vectors are computed in, beside a narrower ``dtype``.
+
+        None where ``dtype`` is as wide itself, or where the vector unit knows no float.
+        """
+        rates = self.core.vector.ops_per_cycle
+        floats = [name for name in rates if DTYPES[name].kind == "float" and DTYPES[name].bits >= WIDE_BITS]
+        if DTYPES[dtype].bits >= WIDE_BITS or not floats:
+            return None
+        return min(floats, key=lambda name: (DTYPES[name].bits, -rates[name], name))
 
     def peak_macs_per_cycle(self, dtype: str) -> float:
         """Peak rate of one core's faster unit [MAC/cycle]."""

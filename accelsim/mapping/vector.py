@@ -24,7 +24,7 @@ PIECE_BYTES = 4096
 
 def vector_cycles(op: Op, vector: VectorUnit, dtype: str, cores: int) -> float:
     """Cycles of the op's elementary operations on ``cores`` vector units; its special functions go beside them."""
-    work = op.elementary
+    work, dtype = op.elementary, _elementary_format(op, dtype)
     plain = work.add + work.mul
     if not work.total:
         return 0.0
@@ -36,9 +36,14 @@ def vector_cycles(op: Op, vector: VectorUnit, dtype: str, cores: int) -> float:
     return (max(plain_cycles, special_cycles) if vector.special_beside else plain_cycles + special_cycles) / cores
 
 
+def _elementary_format(op: Op, dtype: str) -> str:
+    """The format that elementary operations are done in: that of a product's epilogue, where it has one."""
+    return op.epilogue[0].dtype if op.epilogue else dtype
+
+
 def elementary_counts(op: Op, dtype: str) -> Iterator[Count]:
     """Counts of the op's elementary operations."""
-    work = op.elementary
+    work, dtype = op.elementary, _elementary_format(op, dtype)
     yield Count(f"add.{dtype}", "-", work.add)
     yield Count(f"mul.{dtype}", "-", work.mul)
     yield Count(f"special.{dtype}", "-", work.special)
