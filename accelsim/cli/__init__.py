@@ -13,7 +13,7 @@ import click
 from accelsim.base.errors import AccelsimError, LimitError
 
 COMMANDS = (
-    *("demo", "list", "show", "check", "run", "compare", "explain", "roofline", "energy", "validate", "convert"),
+    *("demo", "list", "show", "check", "run", "compare", "explain", "roofline", "energy", "validate", "measure", "convert"),
     *("report", "lab"),
 )
 
