@@ -13,8 +13,8 @@ import click
 from accelsim.base.errors import AccelsimError, LimitError
 
 COMMANDS = (
-    *("demo", "list", "show", "check", "run", "compare", "explain", "roofline", "energy", "validate", "measure", "convert"),
-    *("report", "lab"),
+    *("demo", "list", "show", "check", "run", "compare", "explain", "roofline", "energy", "validate", "convert"),
+    *("measure", "report", "lab"),
 )
 
 

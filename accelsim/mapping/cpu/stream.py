@@ -16,7 +16,7 @@ from accelsim.mapping.machine import Machine
 from accelsim.mapping.task import Placement, Task
 from accelsim.mapping.vector import elementary_counts, vector_cycles
 from accelsim.trace import Count
-from accelsim.workload.ops import Op, Reduction
+from accelsim.workload.ops import Op, Reduction, Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,12 @@ class _Stream:
 
     @cached_property
     def touched(self) -> int:
-        return sum(self.op.bytes_read(t) for t in self.op.inputs) + sum(t.bytes for t in self.op.outputs)
+        fresh = sum(t.bytes for t in self.op.outputs if not self._in_place(t))
+        return sum(self.op.bytes_read(t) for t in self.op.inputs) + fresh
+
+    def _in_place(self, result: Tensor) -> bool:
+        """Whether a result is written over an input, whose lines are there by then."""
+        return any(result.name == tensor.name for tensor in self.op.inputs)
 
     @cached_property
     def on_chip(self) -> Array:
@@ -61,13 +66,16 @@ class _Stream:
     @cached_property
     def flows(self) -> list[_Flow]:
         """Operands once, lines of results that are read before they are written, and rows that a pass comes back to."""
-        op, fetch = self.op, 0 if self.cpu.factors.non_temporal else 1
+        op, fetch = self.op, not self.cpu.factors.non_temporal
         flows = [
             _Flow(role_name(tensor), op.bytes_read(tensor), 0, self._level(channel), channel)
             for tensor, channel in zip(op.inputs, self.placement.sources, strict=True)
         ]
         sink = self.placement.sink
-        flows += [_Flow("output", t.bytes * fetch, t.bytes, self._level(sink), sink) for t in op.outputs]
+        flows += [
+            _Flow("output", t.bytes if fetch and not self._in_place(t) else 0, t.bytes, self._level(sink), sink)
+            for t in op.outputs
+        ]
         if op.passes > 1:
             read, rows = op.bytes_read(op.inputs[0]), max(1, getattr(op, "rows", 1))
             row = np.full_like(self.threads, read / rows)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
-from accelsim.base.errors import ConfigError, MappingError, WorkloadError
+from accelsim.base.errors import ConfigError, InputError, MappingError, WorkloadError
 from accelsim.base.units import PS_PER_S
 from accelsim.hardware.device import Device
 from accelsim.hardware.energy import energy_table_of
 from accelsim.hardware.loader import aliases, device_names, load_device
 from accelsim.mapping import Machine, Placement, Task, map_op
+from accelsim.validation.silicon.array_functions import in_array_functions
 from accelsim.validation.silicon.build import UnmodelledError, build
 from accelsim.validation.silicon.protocol import Protocol, protocol_of
 from accelsim.validation.silicon.rows import Measurement
@@ -39,22 +41,35 @@ def predict(row: Measurement) -> Prediction:
 
 
 def predicted_on(machine: Machine, row: Measurement) -> Prediction:
-    """Predict a row on a machine of one's choice; raises as ``predict`` does."""
+    """Predict a row on a machine of one's choice, on the cores that the row used; raises as ``predict`` does."""
     protocol = protocol_of(*map(row.text, ("source_repo", "timing", "framework", "device")))
     try:
         ops = build(row)
+        kernels = in_array_functions(ops) if protocol.array_functions else ops
+        machine = replace(machine, cores=min(cores_of(row) or machine.cores, machine.cores))
         machine = machine.switching(protocol.activity)
-        tasks = [map_op(op, machine, placed(op, machine, protocol)) for op in ops]
+        tasks = [map_op(op, machine, placed(op, machine, protocol)) for op in kernels]
     except (MappingError, WorkloadError) as error:
         raise UnmodelledError(str(error)) from None
     longest = max(tasks, key=lambda task: task.duration_ps)
     return Prediction(
         predicted_us=measured_s(row.text("op"), tasks, protocol) * 1e6,
-        roofline_us=sum(roofline_s(op, machine.device) for op in ops) * 1e6,
+        roofline_us=sum(roofline_s(op, machine.device, machine.cores) for op in ops) * 1e6,
         bound=longest.bound,
         power_w=power_w(tasks, machine),
         tiling="; ".join(task.tiling for task in tasks),
     )
+
+
+def cores_of(row: Measurement) -> int | None:
+    """Cores that a row used, where it says so: ``threads=N`` among its extras, or ``N core`` in its device's name."""
+    threads = row.extra.get("threads", "")
+    said = [threads] if threads else re.findall(r"\b(\d+) cores?\b", row.text("device"))
+    if not said:
+        return None
+    if not said[0].isdecimal() or not int(said[0]):
+        raise InputError(f"line {row.number}, extra: threads={threads}: want a whole number >= 1")
+    return int(said[0])
 
 
 def measured_s(op: str, tasks: Sequence[Task], protocol: Protocol) -> float:
@@ -93,12 +108,12 @@ def placed(op: Op, machine: Machine, protocol: Protocol) -> Placement:
     return Placement(tuple(where(t) for t in op.inputs), where(op.outputs[0]), machine.all_free)
 
 
-def roofline_s(op: Op, device: Device) -> float:
+def roofline_s(op: Op, device: Device, cores: int) -> float:
     """The plain roofline (Williams et al., CACM 2009): nothing is fitted, nothing is warm [s]."""
     size = sum(op.bytes_read(t) for t in op.inputs) + sum(t.bytes for t in op.outputs)
     dram = device.dram
     memory_s = size / dram.bandwidth_bytes_per_s if dram else 0.0
-    return max(op.macs / device.peak_macs_per_s(op.dtype) if op.macs else 0.0, memory_s)
+    return max(op.macs / device.peak_macs_per_s(op.dtype, cores) if op.macs else 0.0, memory_s)
 
 
 def device_of(name: str) -> Device:

@@ -47,6 +47,8 @@ class Protocol(Part):
     """Copies of the weights that calls use in turn."""
     activations_warm: Flag = True
     """The same of activations."""
+    array_functions: Flag = False
+    """Softmax, norms, GELU and attention are sequences of array functions, each over whole arrays."""
     activity: Annotated[float, Field(gt=0, le=2, strict=True, description="a number > 0 and <= 2")] = 1.0
     """Switching of the operands' bits, and so energy of multiplying, against random operands for as long as it takes
     the power limit to bind: constant operands and short runs have less."""
