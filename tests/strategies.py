@@ -51,6 +51,7 @@ def devices(draw, *, tdp=ANY_TDP):
     ]  # fmt: skip
     if draw(st.booleans()):
         del memories[draw(st.integers(0, 1))]
+    memories[-1] |= draw(st.sampled_from([{}, {"dram_type": "ddr4", "bank_timing": True}]))
     power = {"static_w": draw(st.floats(0, 15)), **SOURCE}
     limit = draw(tdp)
     if limit is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from accelsim.hardware.device import Calibration, Device, Memory, Role
-from accelsim.hardware.dram_curve import read_efficiency
+from accelsim.hardware.dram_curve import curve_efficiency
 from accelsim.hardware.energy import OFF_CHIP, EnergyTable, component
 from accelsim.trace import Count
 
@@ -70,18 +70,30 @@ class Machine:
             rates[self.prefix + self.device.host.link.name] = self.device.host.link.bandwidth_bytes_per_s
         return rates
 
-    def dram_efficiency(self, run_bytes: float) -> float:
-        """Share of the peak that reads of such runs reach, from the banks' timing; 1 where that is not asked for."""
+    @property
+    def dram_runs(self) -> bool:
+        """Whether the DRAM's banks say how fast it is."""
+        dram = self.device.dram
+        return dram is not None and dram.bank_timing and dram.dram_type is not None
+
+    def dram_efficiency(self, run_bytes: float, read_share: float = 1.0) -> float:
+        """Share of the peak that such runs reach, so much of the bytes being read, from the banks' timing.
+
+        1 where that is not asked for.
+        """
         dram = self.device.dram
         if dram is None or not dram.bank_timing or dram.dram_type is None:
             return 1.0
-        return read_efficiency(dram.dram_type, run_bytes)
+        return curve_efficiency(dram.dram_type, run_bytes, read_share)
 
-    def scatter(self, channel: str, run_bytes: float) -> float:
-        """How many times longer than a long stream the same bytes take in runs at random places."""
-        if not self.is_dram(channel):
+    def slower(self, channel: str, run_bytes: float = LONG_RUN_BYTES, read_share: float = 1.0) -> float:
+        """How many times longer than in one long read the same bytes take, in such runs and such a mix.
+
+        Reads and writes in turn cost the DRAM's bus its turnarounds, short runs at random places its banks their rows.
+        """
+        if not self.dram_runs or not self.is_dram(channel):
             return 1.0
-        return self.dram_efficiency(LONG_RUN_BYTES) / self.dram_efficiency(run_bytes)
+        return max(1.0, self.dram_efficiency(LONG_RUN_BYTES) / self.dram_efficiency(run_bytes, read_share))
 
     @cached_property
     def sram(self) -> dict[str, Memory]:

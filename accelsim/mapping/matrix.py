@@ -126,7 +126,39 @@ class _Search:
         )
 
     def ps_per_byte(self, channel: str | None) -> float:
-        return 0.0 if channel is None else PS_PER_S / self.machine.channels[channel]
+        if channel is None:
+            return 0.0
+        return PS_PER_S / self.machine.channels[channel] * self.machine.slower(channel, read_share=self.read_share)
+
+    @cached_property
+    def read_share(self) -> float:
+        """Of the bytes between chip and DRAM, each counted once, those that are read."""
+        written = self.c.size if self.c.channel is not None and self.machine.is_dram(self.c.channel) else 0.0
+        sides = (self.a, self.b, *self.extras)
+        read = sum(x.size for x in sides if x.channel is not None and self.machine.is_dram(x.channel))
+        return read / (read + written) if written else 1.0
+
+    def scattered(self, t: Tiling) -> tuple[float, float, float]:
+        """How many times longer tiles of A, B and C are on their way than if each lay in one piece.
+
+        Matrices lie by rows, images pixel by pixel: a tile as wide as its matrix is one piece, another one as many as
+        it has rows (of one tap's channels).
+        """
+        g, width = self.gemm, self.gemm.element_bits / 8
+        tapped = min(t.k, g.k / g.taps)
+        runs = (
+            t.m * g.k if t.k == g.k else tapped,
+            t.k * g.n if t.n == g.n or g.b_quanta != (1, 1) else t.n,
+            t.m * g.n if t.n == g.n else t.n,
+        )
+
+        def longer(side: Operand, run: float) -> float:
+            if side.channel is None:
+                return 1.0
+            slower = self.machine.slower
+            return slower(side.channel, run * width, self.read_share) / slower(side.channel, read_share=self.read_share)
+
+        return longer(self.a, runs[0]), longer(self.b, runs[1]), longer(self.c, runs[2])
 
     # --- tilings -------------------------------------------------------------------------------------------------
 
@@ -290,6 +322,9 @@ class _Search:
         a_ps = self.a.size * self.ps_per_byte(self.a.channel) / (g.m * g.k)
         b_ps = 0.0 if resident else self.b.size * self.ps_per_byte(self.b.channel)
         finish_ps, store_ps = self.finish_ps / fraction / (g.m * g.n), self.result_ps / (g.m * g.n)
+        if self.machine.dram_runs:
+            longer_a, longer_b, longer_c = self.scattered(t)
+            a_ps, b_ps, store_ps = a_ps * longer_a, b_ps * longer_b, store_ps * longer_c
         piped = pipeline_time(
             (g.repeats, *((steps[2], steps[0]) if t.n_outer else (steps[0], steps[2])), steps[1], *self.channel_ids),
             t.n_outer,

@@ -99,6 +99,12 @@ def _beyond(op: Op, machine: Machine, placement: Placement) -> tuple[list[Count]
     return counts, loads, stores
 
 
+def _share(channel: str, loads: Mapping[str, int], stores: Mapping[str, int]) -> float:
+    """Of the bytes over a channel, those that are read."""
+    read, written = loads.get(channel, 0), stores.get(channel, 0)
+    return read / (read + written) if written else 1.0
+
+
 def windowed(sizes: Mapping[str, float], times_ps: Mapping[str, float], machine: Machine) -> float:
     """Time of the part of a transfer that work cannot hide, by channel: a window of it, or all [ps]."""
     total = sum(sizes.values())
@@ -161,13 +167,19 @@ def map_vector(op: Op, machine: Machine, placement: Placement) -> Task:
     on_chip_ps, on_chip_counts = _on_chip(op, machine)
     beyond_counts, loads, stores = _beyond(op, machine, placement)
     work_ps = max(cycles * PS_PER_S / vector.freq_hz, on_chip_ps)
-    load_ps = {channel: size * PS_PER_S / machine.channels[channel] for channel, size in loads.items()}
+    ps_per_byte = {
+        channel: PS_PER_S
+        / machine.channels[channel]
+        * machine.slower(channel, read_share=_share(channel, loads, stores))
+        for channel in (*loads, *stores)
+    }
+    load_ps = {channel: size * ps_per_byte[channel] for channel, size in loads.items()}
     if isinstance(op, Gather) and placement.sources[0] is not None:
         # Rows of a table lie at random places.
         channel, row = placement.sources[0], op.outputs[0]
-        slower = machine.scatter(channel, row.shape[-1] * bits(row.dtype) / 8)
+        slower = machine.slower(channel, row.shape[-1] * bits(row.dtype) / 8)
         load_ps[channel] += (slower - 1) * op.bytes_read(op.inputs[0]) * PS_PER_S / machine.channels[channel]
-    store_ps = {channel: size * PS_PER_S / machine.channels[channel] for channel, size in stores.items()}
+    store_ps = {channel: size * ps_per_byte[channel] for channel, size in stores.items()}
     ids = {name: i for i, name in enumerate(dict.fromkeys((*loads, *stores)))}
     first, second = ([*load_ps, None, None])[:2]
     counts = tuple(

@@ -240,9 +240,6 @@ def _breakdowns() -> Iterator[Row]:
 TABLE4 = {200: 225_000, 250: 280_000}
 """Inferences a second of MLP0 by batch (Table 4); both in fewer than 7 and 10 ms for 99 of 100 requests."""
 
-TABLE4_CPU = {16: 5482, 64: 13_194}
-"""The same of a Haswell die, 7.2 and 21.3 ms."""
-
 
 def _batches() -> Iterator[Row]:
     """Inferences a second with the host's part; response times ask for queues, which are not in this suite."""
@@ -254,12 +251,6 @@ def _batches() -> Iterator[Row]:
         yield row(
             name=f"MLP0, batch {batch}", quantity="inferences", unit="1/s", reference=ips, ours=per_s[batch],
             source=f"{ISCA17}, Table 4; ours with the host's 21 % of Table 5", tolerance_pct=15, why=SHAPES,
-        )  # fmt: skip
-    for batch, ips in TABLE4_CPU.items():
-        result = simulate("xeon_e5_2699v3", "tpu_v1_mlp0", batch=batch, precision="fp32")
-        yield row(
-            name=f"MLP0 on the CPU, batch {batch}", quantity="inferences", unit="1/s", reference=ips,
-            ours=result.throughput_items_per_s, source=f"{ISCA17}, Table 4: one Haswell die",
         )  # fmt: skip
     yield row(
         name="MLP0, batch 250 over 200", quantity="speedup", unit="x", reference=TABLE4[250] / TABLE4[200],
