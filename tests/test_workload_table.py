@@ -209,3 +209,50 @@ def test_files_that_are_no_tables(tmp_path):
     for path, said in ((tmp_path, "a folder"), (tmp_path / "none.csv", "no such file"), (binary, "not a text file")):
         with pytest.raises(WorkloadError, match=said):
             read_table(path)
+
+
+# --- sizes and tensors ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("columns", "row", "said"),
+    [
+        ("m,k,n,inputs", "B,784,10,x[B 700]", "inputs: x[2 700]: want m x k = 2 x 784 for A"),
+        ("m,k,n,inputs", "B,784,10,x[B 784];@w[10 780]", "inputs: w[10 780]: want k x n = 784 x 10 for B"),
+        ("m,k,n,inputs,outputs", "B,784,10,x[B 784],y[B 11]", "outputs: y[2 11]: want m x n = 20 numbers"),
+        ("m,k,n,batch,inputs", "3,4,5,6,x[6 3 4];y[4 4 5]", "inputs: y[4 4 5]: want 6 x k x n = 6 x 4 x 5 for B"),
+    ],
+)
+def test_a_matmul_whose_tensors_are_not_what_its_sizes_say_is_refused(columns, row, said):
+    text = f"#: batch = 2\nname,kind,{columns}\nfc,matmul,{row}\n"
+    assert problems(text) == (f"net.csv, line 3, {said}",)
+
+
+@pytest.mark.parametrize(
+    "operands",
+    [
+        "x[6 3 4]; y[6 4 5]",
+        "x[6 3 4]; y[4 5]",  # one B for all
+        "x[2 3 4]; y[3 1 4 5]",  # broadcast in both
+        "x[6 3 4]; @experts[8 4 5]",  # six of eight experts
+        "x[6 3 3]; y[6 4 5]; beside[6 3 1]",  # A in two tensors
+    ],
+)
+def test_operands_may_be_broadcast_chosen_or_in_parts(operands):
+    text = f"name,kind,m,k,n,batch,inputs\nmany,matmul,3,4,5,6,{operands}\n"
+    assert parse(text).macs == 360
+
+
+def test_a_convolution_is_held_to_its_image_filters_and_result():
+    head = "name,kind,c_in,h_in,w_in,c_out,kh,kw,batch,inputs,outputs\n"
+    assert problems(head + "c,conv2d,3,8,8,4,3,3,1,x[1 3 8 9];@w[4 3 3 2],y[1 4 6 7]\n") == (
+        "net.csv, line 2, inputs: x[1 3 8 9]: want batch, c_in, h_in and w_in = [1, 3, 8, 8]",
+        "net.csv, line 2, inputs: w[4 3 3 2]: want c_out x (c_in / groups) x kh x kw = 108 numbers",
+        "net.csv, line 2, outputs: y[1 4 6 7]: want batch x c_out x h_out x w_out = 144 numbers",
+    )
+
+
+def test_an_attention_is_held_to_its_operands():
+    head = "name,kind,heads,kv_heads,head_dim,inputs\n"
+    (said,) = problems(head + "a,attention,8,2,16,q[1 4 128];&k[1 9 32];&v[1 9 16]\n")
+    assert said == "net.csv, line 2, inputs: v[1 9 16]: want batch x kv_len x kv_heads x head_dim = 288 numbers"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
 from accelsim.workload.graph import Graph
@@ -90,6 +92,20 @@ MAKERS = {
 }
 
 
+SHAPES_OF = {
+    "matmul": lambda op: ((op.batch, op.m, op.k), (op.batch, op.k, op.n), (op.batch, op.m, op.n)),
+    "conv2d": lambda op: (
+        (op.batch, op.c_in, op.h_in, op.w_in),
+        (op.c_out, op.c_in // op.groups, op.kh, op.kw),
+        (op.batch, op.c_out, op.h_out, op.w_out),
+    ),
+    "attention": lambda op: (
+        (op.batch, op.q_len, op.heads * op.head_dim),
+        *2 * ((op.batch, op.kv_len, op.kv_heads * op.head_dim),),
+        (op.batch, op.q_len, op.heads * op.head_dim),
+    ),
+}
+"""Shapes of the operands and of the result."""
 LEAST_INPUTS = {"attention": 3, "matmul": 2, "conv2d": 2}
 
 
@@ -114,7 +130,12 @@ def graphs(draw, names=NAMES):
             for _ in range(draw(st.integers(1, 2)))
         ]
         inputs = draw(st.permutations(new + old))
-        ops.append(MAKERS[kind](draw, name=op_names.new(), inputs=tuple(inputs), outputs=tuple(made)))
+        op = MAKERS[kind](draw, name=op_names.new(), inputs=tuple(inputs), outputs=tuple(made))
+        if kind in SHAPES_OF:  # what is not there yet gets the shapes that the sizes want
+            new = [replace(t, shape=shape) for t, shape in zip(new, SHAPES_OF[kind](op), strict=False)]
+            made = [replace(made[0], shape=SHAPES_OF[kind](op)[-1]), *made[1:]]
+            op = replace(op, inputs=(*new, *old), outputs=tuple(made))
+        ops.append(op)
         known += new + made
     return Graph(
         name=draw(names),

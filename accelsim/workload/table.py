@@ -55,6 +55,7 @@ from accelsim.workload.table_form import (
     TEXT_FIELDS,
     WANTED,
     YES,
+    misfits,
     size,
     unquoted,
     words,
@@ -354,10 +355,13 @@ class _Row:
         if not self.ok or not completed:
             return None
         try:
-            return KINDS[kind](name=name, inputs=tuple(inputs), outputs=tuple(outputs), **values)
+            op = KINDS[kind](name=name, inputs=tuple(inputs), outputs=tuple(outputs), **values)
         except WorkloadError as error:
             self.wrong("row", str(error))
             return None
+        for column, problem in misfits(op):
+            self.wrong(column, problem)
+        return op if self.ok else None
 
     def _value(self, column: str) -> Any:
         cell = self.cells[column]
