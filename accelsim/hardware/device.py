@@ -441,6 +441,14 @@ class Device(Part):
             freq_hz = execution.clock_hz(licence, cores, freq_hz)
         return self.peak_macs_per_cycle(dtype) * freq_hz * cores
 
+    def vector_hz(self, cores: int) -> float:
+        """Clock of the SIMD lanes of so many cores, the highest that a CPU's licences allow [Hz]."""
+        nominal_hz, execution = self.core.vector.freq_hz, self.core.execution
+        if not isinstance(execution, CpuExecution):
+            return nominal_hz
+        licences: tuple[Licence, ...] = ("stream", "product", "tile")
+        return max(execution.clock_hz(licence, cores, nominal_hz) for licence in licences)
+
     @property
     def dtypes(self) -> tuple[str, ...]:
         """Formats that a unit multiplies in, widest first."""
@@ -454,14 +462,6 @@ class Device(Part):
     @property
     def dram(self) -> Memory | None:
         """The outermost memory, where it is a DRAM."""
-    def vector_hz(self, cores: int) -> float:
-        """Clock of the SIMD lanes of so many cores, the highest that a CPU's licences allow [Hz]."""
-        nominal_hz, execution = self.core.vector.freq_hz, self.core.execution
-        if not isinstance(execution, CpuExecution):
-            return nominal_hz
-        licences: tuple[Licence, ...] = ("stream", "product", "tile")
-        return max(execution.clock_hz(licence, cores, nominal_hz) for licence in licences)
-
         return self.memory[-1] if self.memory[-1].kind == "dram" else None
 
     def memory_named(self, name: str) -> Memory:
