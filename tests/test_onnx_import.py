@@ -78,6 +78,19 @@ def test_the_batch_is_set_whatever_the_file_says_of_it(save, first):
     assert conv.inputs[0].shape == (6, 3, 8, 8)
 
 
+def test_a_fixed_batch_that_is_not_followed_is_said(save):
+    path = save([node("Conv", "x w")], {"x": [16, 3, 8, 8]}, {"w": (4, 3, 3, 3)})
+    (said,) = import_onnx(path, batch=2).notes
+    assert said.startswith(
+        "axis 0 of input x is fixed at 16 and was taken for the batch: sizes are scaled from 16 to 2"
+    )
+    assert "--batch 16" in said
+    assert import_onnx(path, batch=16).notes == ()
+    for free in ("N", 1):
+        other = save([node("Conv", "x w")], {"x": [free, 3, 8, 8]}, {"w": (4, 3, 3, 3)})
+        assert import_onnx(other, batch=2).notes == ()
+
+
 def test_data_is_found_among_weights_that_are_inputs_too(save):
     """Files of IR version 3 list weights as inputs, often before the data."""
     path = save([node("MatMul", "x w")], {"w": [8, 2], "unused": ["q"], "x": [1, 8]}, {"w": (8, 2)}, ir=3, opset=9)

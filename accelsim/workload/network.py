@@ -82,6 +82,8 @@ class Network:
     """Tensors whose shape the file leaves open: it was taken from what is known, and a note says so."""
     batch_axes: Mapping[str, int] = field(default_factory=dict)
     """The axis along which a tensor holds the items of a batch; absent where there is none."""
+    notes: tuple[str, ...] = ()
+    """What a reader of results should know of how the file was read."""
 
     def shape(self, name: str) -> Shape:
         """Return a tensor's shape, or say that it is not known."""

@@ -86,7 +86,19 @@ def read_onnx(path: str | Path, *, batch: int, params: Mapping[str, int]) -> Net
         raise WorkloadError(f"{path.name}: --batch {batch}: no input has a batch; want 1")
     batch_axes = follow(net, axes)
     scaled = {name: scale(shape, batch_axes.get(name), own_batch, batch) for name, shape in shapes.items()}
-    return replace(net, shapes=scaled, batch_axes=batch_axes)
+    notes = tuple(_fixed_batch(axes, own_batch, batch))
+    return replace(net, shapes=scaled, batch_axes=batch_axes, notes=notes)
+
+
+def _fixed_batch(axes: Mapping[str, int], own: int, batch: int) -> Iterator[str]:
+    """Say so where a size that the file fixes was taken for the batch, and another one is run."""
+    if own not in (1, batch):
+        name, axis = next(iter(axes.items()))
+        yield (
+            f"axis {axis} of input {name} is fixed at {own} in the file and was taken for the batch, so sizes are scaled "
+            f"along it; want --batch {own} to run the file as it is or, where that axis is no batch, a file whose batch "
+            "axis bears a symbol such as N"
+        )
 
 
 # --- the file -------------------------------------------------------------------------------------------------------

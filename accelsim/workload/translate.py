@@ -212,6 +212,7 @@ def _unique_names(ops: Iterable[Op]) -> Iterator[Op]:
 
 
 def _notes(work: Translation) -> Iterator[str]:
+    yield from work.net.notes
     yield from work.notes
     for op_type, names in work.opaque.items():
         which = f"1 op of type {op_type} is" if len(names) == 1 else f"{len(names)} ops of type {op_type} are"
