@@ -95,9 +95,9 @@ def _fixed_batch(axes: Mapping[str, int], own: int, batch: int) -> Iterator[str]
     if own not in (1, batch):
         name, axis = next(iter(axes.items()))
         yield (
-            f"axis {axis} of input {name} is fixed at {own} in the file and was taken for the batch, so sizes are scaled "
-            f"along it; want --batch {own} to run the file as it is or, where that axis is no batch, a file whose batch "
-            "axis bears a symbol such as N"
+            f"axis {axis} of input {name} is fixed at {own} in the file and was taken for the batch: sizes are scaled "
+            f"along it; want --batch {own} to run the file as it is or, where that axis is no batch, a file whose "
+            "batch axis bears a symbol such as N"
         )
 
 
