@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from accelsim.hardware.cpu import CpuFactors
-from accelsim.hardware.part import Count, Fraction01, NonNegative, Part, Positive, Tiles
+from accelsim.hardware.part import Count, Flag, Fraction01, NonNegative, Part, Positive, Tiles
 
 
 class KernelFactors(Part):
@@ -51,7 +51,7 @@ class GemmFactors(Part):
     cold_step_s: NonNegative = 0.0
     """The same where an operand comes from DRAM."""
     store: Fraction01 = 1.0
-    """Share of its part of L2's bandwidth at which a core writes a tile of results, its main loop done."""
+    """Share of L2's bandwidth at which results are written, main loops done."""
     prologue_s: NonNegative
     """Before a grid's first step and after its last: filling the pipeline, writing results."""
     block_s: NonNegative
@@ -60,6 +60,8 @@ class GemmFactors(Part):
     """Adding up parts where k is cut between blocks, beside their bytes."""
     overlap: Annotated[float, Field(ge=1, le=64, strict=True, description="a number from 1 to 64")]
     """How well main loop, L2 and DRAM hide each other: 1 not at all, many as if alone."""
+    stream_k: Flag = False
+    """The library can deal out the steps of all tiles evenly over the cores."""
     cluster: Count = 1
     """Neighbouring blocks that take what they share from L2 once (thread-block clusters with multicast)."""
     pj_per_mac: NonNegative = 0.0
@@ -82,6 +84,8 @@ class ConvFactors(Part):
 
     implicit: Fraction01
     """Share of a product's rate where addresses of pixels are worked out on the way."""
+    step_s: NonNegative
+    """Shortest step of such a product along k."""
     fused: Fraction01
     """The same where Winograd's transforms are in the same kernel."""
     transform: Fraction01
@@ -112,6 +116,71 @@ class StreamFactors(Part):
     """Operations of a lane for one power (``x ** y``)."""
 
 
+class AttentionStack(Part):
+    """What is otherwise in the attention kernels of a serving stack; absent: as the family's."""
+
+    tile_q: Count | None = None
+    tile_kv: Count | None = None
+    issue: Fraction01 | None = None
+    hidden: Annotated[float, Field(ge=0, le=1, strict=True)] | None = None
+    widening: Fraction01 | None = None
+    narrow_products: Flag | None = None
+    block_s: NonNegative | None = None
+    start_s: NonNegative | None = None
+    decode_start_s: NonNegative | None = None
+    combine_s: NonNegative | None = None
+    dram: Fraction01 | None = None
+    l2: Fraction01 | None = None
+    widest_group: Count | None = None
+    grouped_cache: Fraction01 | None = None
+
+
+class AttentionFactors(Part):
+    """Fused attention: tiles of queries that go through tiles of keys."""
+
+    tile_q: Count
+    """Queries of a block."""
+    tile_kv: Count
+    """Keys of a step."""
+    issue: Fraction01
+    """Share of the tensor cores' peak that the products of a step reach while nothing else goes on."""
+    hidden: Annotated[float, Field(ge=0, le=1, strict=True, description="a number from 0 to 1")]
+    """Share of the time of a step's scores (exponentials and the rest) that products hide."""
+    score_ops: NonNegative
+    """Operations of a lane for a score beside its exponential: scale, maximum, subtraction, sum, conversion."""
+    widening: Fraction01
+    """Times ``issue`` where keys and values are widened to the queries' format in the kernel."""
+    narrow_products: Flag = False
+    """Queries are narrowed to the cache's format instead."""
+    block_s: NonNegative
+    """Of a block beside its steps: first loads, writing the result."""
+    start_s: NonNegative
+    """Of a call beside its blocks: its kernels' starts and ends, the one that appends to the cache included."""
+    decode_start_s: NonNegative
+    """The same of a decoding step."""
+    combine_s: NonNegative
+    """Adding up the parts where keys are split."""
+    dram: Fraction01
+    """Share of the DRAM's peak."""
+    l2: Fraction01
+    """Share of L2's peak."""
+    overlap: Annotated[float, Field(ge=1, le=64, strict=True, description="a number from 1 to 64")]
+    """How well the stream of keys and values and the work on them hide each other: 1 not at all."""
+    widest_group: Count
+    """Most query heads of a KV head that one block takes; larger groups read the cache head by head."""
+    grouped_cache: Fraction01 = 1.0
+    """Share of the cache that a decoding step with grouped heads reads."""
+    stacks: Annotated[dict[str, AttentionStack], Field(default_factory=dict)]
+    """Serving stacks whose kernels differ."""
+
+    def of(self, stack: str) -> AttentionFactors:
+        """As a stack's kernels have them; as they stand here where the stack is not known."""
+        own = self.stacks.get(stack)
+        if own is None:
+            return self
+        return self.model_copy(update=own.model_dump(exclude={"source"}, exclude_none=True))
+
+
 class GpuFactors(Part):
     """Of a family of GPUs."""
 
@@ -122,9 +191,10 @@ class GpuFactors(Part):
     """Products on tensor cores."""
     simt: SimtFactors
     """Products on the SIMD lanes."""
-    conv: ConvFactors = ConvFactors(implicit=0.8, fused=0.7, transform=0.7, source="ASSUMED, to be fitted")
+    conv: ConvFactors = ConvFactors(implicit=0.8, step_s=4e-7, fused=0.7, transform=0.7, source="ASSUMED, to be fitted")
     """Convolutions, on either."""
     stream: StreamFactors
+    attention: AttentionFactors
 
     @property
     def dram_share(self) -> float:

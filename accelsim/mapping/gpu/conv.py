@@ -217,7 +217,10 @@ class _Library:
             channels = (op.c_out if isinstance(op, InputGradient) else op.c_in) // op.groups
             gemm = replace(gemm, k=gemm.k // channels * ceil_div(channels, aligned) * aligned)
         moved = beyond(op, self.placement)
-        product = product_of(gemm, self.placement, moved, self.rate * self.gpu.factors.conv.implicit)
+        conv = self.gpu.factors.conv
+        product = product_of(gemm, self.placement, moved, self.rate * conv.implicit)
+        if isinstance(self.unit, VectorUnit):
+            product = replace(product, step_s=conv.step_s)
         splits = SPLITS if isinstance(op, FilterGradient) else (1,)
         grid = fastest(self.gpu, product, self.factors, splits=splits)
         return self._of_grid(f"implicit product, {grid.text}", grid, executed_macs(op), reread(moved, grid))
@@ -230,6 +233,7 @@ class _Library:
             m=roles.m * F2.points,
             k=roles.k,
             n=roles.n,
+            step_s=self.gpu.factors.conv.step_s,
         )
         grid = fastest(self.gpu, product, self.factors, splits=(1,))
         adds = roles.tiles_in * F2.data + roles.filters * F2.filter + roles.tiles_out * F2.inverse

@@ -21,6 +21,8 @@ Array = npt.NDArray[np.float64]
 
 SPLITS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 """Ways to cut k between blocks."""
+STREAM = 0
+"""... and one more: all steps of all tiles dealt out evenly, a tile's where they fall (Osama et al., Stream-K, 2023)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,8 @@ class Product:
     b_beyond: bool
     other_bytes: float
     """What else crosses DRAM: the result, operands of the epilogue."""
+    step_s: float | None = None
+    """Shortest step along k, where it is not that of all products."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,8 @@ class Grid:
     def text(self) -> str:
         """For people."""
         m, n, k = self.tile
-        return f"{m}x{n}x{k}, k in {self.split}, {self.blocks} blocks in {self.turns} turns"
+        cut = f"k in {self.split}" if self.split != STREAM else "k cut anywhere"
+        return f"{m}x{n}x{k}, {cut}, {self.blocks} blocks in {self.turns} turns"
 
 
 def joined(compute_s: float, l2_s: float, dram_s: float, overlap: float) -> float:
@@ -100,6 +105,8 @@ def fastest(
     splits: tuple[int, ...] = SPLITS,
 ) -> Grid:
     """The fastest of the library's tiles (or of those ``tiles``) and splits at the nominal clock."""
+    if factors.stream_k:
+        splits = (*splits, STREAM)
     search = _Search(gpu, product, factors, tiles or factors.tiles, splits)
     best = int(np.argmin(search.total_s))
     m, n, k, split = (int(column[best]) for column in _candidates(search.tiles, splits))
@@ -139,9 +146,22 @@ class _Search:
         return np.ceil(self.product.m / m), np.ceil(self.product.n / n)
 
     @cached_property
+    def _all_tiles(self) -> Array:
+        return self.product.repeats * self._counts[0] * self._counts[1]
+
+    @cached_property
+    def _steps(self) -> Array:
+        """Along k, of a block."""
+        _, _, k, split = self._columns
+        whole = np.ceil(self.product.k / (np.maximum(split, 1) * k))
+        even = np.ceil(self._all_tiles * whole / self.gpu.machine.cores)
+        return np.where(split == STREAM, even, whole)
+
+    @cached_property
     def blocks(self) -> Array:
-        tiles_m, tiles_n = self._counts
-        return self.product.repeats * tiles_m * tiles_n * self._columns[3]
+        _, _, k, split = self._columns
+        streams = np.minimum(self._all_tiles * np.ceil(self.product.k / k), self.gpu.machine.cores)
+        return np.where(split == STREAM, streams, self._all_tiles * split)
 
     @cached_property
     def turns(self) -> Array:
@@ -151,26 +171,18 @@ class _Search:
     def compute_s(self) -> Array:
         m, n, k, split = self._columns
         p, f = self.product, self.factors
-        steps = np.ceil(p.k / (split * k))
         feed_s = (m + n) * k * (f.feed * p.tile_bits / 8 / self.gpu.shared_bytes_per_s)
-        step_s = m * n * k / (p.macs_per_s * f.issue) + feed_s
+        step_s = m * n * k / (p.macs_per_s * f.issue * self.gpu.machine.run.library) + feed_s
         cold = p.a_beyond | p.b_beyond
-        floor_s = cold * max(f.step_s, f.cold_step_s) + (1 - cold) * f.step_s
+        own_s = f.step_s if p.step_s is None else p.step_s
+        floor_s = cold * max(own_s, f.cold_step_s) + (1 - cold) * own_s
         resident = self._resident
         rounds = np.floor(self.turns / resident)
         last = self.turns - rounds * resident
         loop_s = rounds * np.maximum(resident * step_s, floor_s) + (last > 0) * np.maximum(last * step_s, floor_s)
-        between_s = (self.turns - 1) * f.block_s + (split > 1) * f.split_s
-        return f.prologue_s + steps * loop_s + self.turns * self._store_s + between_s
-
-    @cached_property
-    def _store_s(self) -> Array:
-        """Of one tile of results."""
-        m, n, _, _ = self._columns
-        p = self.product
-        held = np.minimum(m, p.m) * np.minimum(n, p.n)
-        rate = self.factors.store * self.gpu.l2_bytes_per_s / self.gpu.machine.cores
-        return held * (p.c_bytes / (p.repeats * p.m * p.n) / rate)
+        between_s = (self.turns - 1) * f.block_s + (split != 1) * f.split_s
+        store_s = p.c_bytes / (f.store * self.gpu.l2_bytes_per_s)
+        return f.prologue_s + self._steps * loop_s + store_s + between_s
 
     @cached_property
     def _resident(self) -> Array:
@@ -183,7 +195,7 @@ class _Search:
     def l2_bytes(self) -> Array:
         p, split = self.product, self._columns[3]
         tiles_m, tiles_n = self._counts
-        parts = p.repeats * p.m * p.n * p.accumulator_bits / 8 * 2 * split * (split > 1)
+        parts = p.repeats * p.m * p.n * p.accumulator_bits / 8 * 2 * np.maximum(split, 1) * (split != 1)
         a, b = p.a_bytes * tiles_n, p.b_bytes * tiles_m
         shared = np.minimum(
             a / np.minimum(self.factors.cluster, tiles_n) + b, a + b / np.minimum(self.factors.cluster, tiles_m)
