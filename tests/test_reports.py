@@ -38,7 +38,7 @@ STUDIES = {
     "neuroncores": """
         device = "aws_inferentia1"
         fits = { workload = "resnet18", batch = 4 }
-        does_not_fit = { workload = "resnet50", batch = 4 }
+        does_not_fit = { workload = "resnet18", batch = 1 }
     """,
     "precision": """
         devices = ["nvidia_t4", "tpu_v1"]

@@ -14,6 +14,7 @@ from accelsim.cli import options
 if TYPE_CHECKING:
     from accelsim.validation import Row
     from accelsim.validation.silicon.judge import Judged
+    from accelsim.validation.silicon.models import Judged as Network
 
 
 @click.command("validate")
@@ -54,11 +55,16 @@ def command(
     if listing:
         _list()
         return
+    if tuple(suites) == ("models",) and docs_file is None:
+        if op is not None:
+            raise InputError("--op chooses rows of the suite ops; want `accelsim validate ops`")
+        _networks(data, device, json_file, csv_file, top)
+        return
     if tuple(suites) == ("ops",) and docs_file is None:
         _kernels(data, device, op, json_file, csv_file, top)
         return
     if device is not None or op is not None:
-        raise InputError("--device and --op choose rows of the suite ops; want `accelsim validate ops`")
+        raise InputError("--device and --op choose rows of the suites ops and models; name one of these alone")
     ran, lacking = run_suites(list(dict.fromkeys(suites)) or suite_names(), data_folder(data))
     if lacking and docs_file is not None:
         raise InputError(*lacking)
@@ -80,7 +86,7 @@ def _kernels(
     """Errors of timed kernels by device, op and format, beside a plain roofline's."""
     from accelsim.validation.silicon import judge
 
-    columns, judged = judge.judge(_kernel_file(data), device=device, op=op)
+    columns, judged = judge.judge(_measured_file(data, "ops"), device=device, op=op)
     if json_file is not None:
         options.write(judge.to_json(judged), json_file)
     if csv_file is not None:
@@ -89,16 +95,52 @@ def _kernels(
         _show_kernels(judged, top)
 
 
-def _kernel_file(data: str | None) -> Path:
-    from accelsim.validation import data_folder
-    from accelsim.validation.suites.ops import FILE
+def _measured_file(data: str | None, suite: str) -> Path:
+    """The file of a suite: the one that was named, or the one in the folder of measured files."""
+    from accelsim.validation import data_folder, load_suite
 
     if data is not None and not Path(data).is_dir():
         return Path(data)
-    file = data_folder(data) / FILE
+    (name,) = load_suite(suite).needs
+    file = data_folder(data) / name
     if not file.is_file():
-        raise InputError(f"suite ops: wants {FILE} in {file.parent}; say where with --data DIR or --data FILE.csv")
+        raise InputError(f"suite {suite}: wants {name} in {file.parent}; say where with --data DIR or --data FILE.csv")
     return file
+
+
+def _networks(data: str | None, device: str | None, json_file: str | None, csv_file: str | None, top: int) -> None:
+    """Errors of whole networks by device, and what could not be run."""
+    from accelsim.validation.silicon import models
+
+    columns, judged = models.judge(_measured_file(data, "models"), device=device)
+    if json_file is not None:
+        options.write(models.to_json(judged), json_file)
+    if csv_file is not None:
+        options.write(models.to_csv(columns, judged), csv_file)
+    if "-" not in (json_file, csv_file):
+        _show_networks(judged, top)
+
+
+def _show_networks(judged: Sequence[Network], top: int) -> None:
+    from accelsim.report import text
+    from accelsim.report.sheets import Column, Sheet
+    from accelsim.validation.silicon import models
+
+    lines = [models.cells(group) for group in models.groups(judged)]
+    columns = tuple(Column(name, left=name == "device", shrink=name == "device") for name in lines[0])
+    text.show(text.Fitted(Sheet(columns, tuple(tuple(line.values()) for line in lines))))
+    click.echo(
+        "\nrun: rows whose network and device are built; judged: those that measured the device, not its software"
+    )
+    counted = [one for one in judged if one.ours is not None and not one.ours.software]
+    for one in sorted(counted, key=lambda one: -abs(one.error_pct))[:top]:
+        assert one.ours is not None
+        click.echo(
+            f"  {one.error_pct:+7.0f} %  {one.ours.reference:.4g} {one.ours.unit} measured, {one.ours.value:.4g} ours "
+            f"({one.ours.bound}): {models.name_of(one)}"
+        )
+    for (name, why), n in sorted(models.unmodelled(judged).items()):
+        click.echo(f"not run, {name}, {n} rows: {why}")
 
 
 def _show_kernels(judged: Sequence[Judged], top: int) -> None:

@@ -65,7 +65,7 @@ class Measurement:
         return value
 
 
-def read_measurements(file: Path) -> tuple[Sequence[str], list[Measurement]]:
+def read_measurements(file: Path, wanted: Sequence[str] = WANTED) -> tuple[Sequence[str], list[Measurement]]:
     """The columns of a file and its rows. Raises InputError where it cannot be read or lacks a column."""
     try:
         text = file.read_text(encoding="utf-8-sig")
@@ -73,7 +73,7 @@ def read_measurements(file: Path) -> tuple[Sequence[str], list[Measurement]]:
         raise InputError(f"{file}: cannot be read: {error}") from None
     reader = csv.DictReader(text.splitlines(), restval="")
     columns = [*(reader.fieldnames or ())]
-    lacking = [column for column in WANTED if column not in columns]
+    lacking = [column for column in wanted if column not in columns]
     if lacking:
         raise InputError(*(f"{file}: column {column!r}: missing" for column in lacking))
     return columns, [

@@ -1,0 +1,300 @@
+"""Whole networks that were timed, beside what a run of ours says: rows of ``models.csv`` and its like."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+from accelsim.analysis.result import Result
+from accelsim.base.errors import InputError, nearest
+from accelsim.hardware.device import Device
+from accelsim.hardware.loader import load_device
+from accelsim.simulation import Options, simulate
+from accelsim.validation.document import SCHEMA
+from accelsim.validation.rows import Row
+from accelsim.validation.silicon.build import UnmodelledError
+from accelsim.validation.silicon.networks import Network, network_of
+from accelsim.validation.silicon.predict import device_of
+from accelsim.validation.silicon.rows import Measurement, read_measurements
+from accelsim.validation.silicon.run_protocol import RunProtocol, precision_of, run_protocol_of
+
+SUITE = "models"
+WANTED = ("device", "model", "task", "throughput_per_s", "latency_ms", "source")
+CONSISTENT = (0.6, 1.6)
+"""Of a row's batch over latency, against its throughput; outside of it the two are not of one run (the data's "
+"README)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """What we say of a row."""
+
+    quantity: str
+    unit: str
+    reference: float
+    value: float
+    software: bool
+    """What was measured is the software's doing."""
+    bound: str
+    workload: str
+    batch: int
+    precision: str
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A row and what we say of it, or why we say nothing."""
+
+    row: Measurement
+    device: str | None
+    ours: Ours | None
+    why_not: str = ""
+
+    @property
+    def error_pct(self) -> float:
+        """``100 (ours - measured) / measured``; only where there is a prediction."""
+        assert self.ours is not None
+        return 100 * (self.ours.value - self.ours.reference) / self.ours.reference
+
+
+def judge(file: Path, *, device: str | None = None) -> tuple[Sequence[str], list[Judged]]:
+    """The file's columns, and each of its rows of inference (of one device) judged; training comes later.
+
+    Raises InputError for a file that cannot be read and for a device that no row has.
+    """
+    columns, rows = read_measurements(file, WANTED)
+    if device is not None:
+        have = sorted({row.text("device") for row in rows})
+        rows = [row for row in rows if row.text("device").lower() == device.lower()]
+        if not rows:
+            raise InputError(f"--device {device!r}: no row of {file} has it{nearest(device, have)}")
+    return columns, [_judged(row) for row in rows if row.text("task") == "inference"]
+
+
+def _judged(row: Measurement) -> Judged:
+    found: Device | None = None
+    try:
+        found = device_of(row.text("device"))
+        return Judged(row, found.name, _ours(row, found))
+    except UnmodelledError as error:
+        return Judged(row, found.name if found else None, None, str(error))
+    except InputError as error:
+        return Judged(row, found.name if found else None, None, error.problems[0])
+
+
+def _ours(row: Measurement, device: Device) -> Ours:
+    protocol = run_protocol_of(row)
+    network = network_of(row.text("model"), row.text("seq_or_input"), row.text("notes"))
+    precision = precision_of(row, protocol)
+    quantity, reference = _reference(row, protocol)
+    batch = _batch(row, protocol)
+    cores = device.core.count
+    spread = cores if protocol.batch_is_per_core and not device.core.gang else 1
+    result = _run(device.name, network, precision, batch * spread)
+    step_s = result.latency_s + protocol.host_s
+    rate = result.throughput_items_per_s * result.latency_s / step_s
+    devices = row.whole("n_devices", 1) or 1
+    value = step_s * 1e3 if quantity == "latency" else rate * devices
+    small = protocol.software_below_batch is not None and batch < protocol.software_below_batch
+    return Ours(
+        quantity=quantity,
+        unit="ms" if quantity == "latency" else "items/s",
+        reference=reference,
+        value=value,
+        software=protocol.software or small or not _consistent(row),
+        bound=next(iter(result.bound_share), ""),
+        workload=network.workload,
+        batch=batch,
+        precision=result.precision,
+    )
+
+
+def _reference(row: Measurement, protocol: RunProtocol) -> tuple[str, float]:
+    """The quantity that the protocol counts, or the other one where the row lacks it."""
+    order = ("latency", "throughput") if protocol.quantity == "latency" else ("throughput", "latency")
+    columns = {"latency": "latency_ms", "throughput": "throughput_per_s"}
+    for quantity in order:
+        text = row.text(columns[quantity])
+        if text:
+            value = float(text)
+            if value > 0 and math.isfinite(value):
+                return quantity, value
+    raise UnmodelledError("neither a latency nor a throughput is said")
+
+
+def _batch(row: Measurement, protocol: RunProtocol) -> int:
+    if row.text("batch"):
+        return max(1, row.whole("batch"))
+    if protocol.batch is None:
+        raise UnmodelledError("the batch is not said")
+    return protocol.batch
+
+
+def _consistent(row: Measurement) -> bool:
+    text = row.text("consistency")
+    return not text or CONSISTENT[0] <= float(text) <= CONSISTENT[1]
+
+
+@cache
+def _run(device: str, network: Network, precision: str, batch: int) -> Result:
+    """One run, all cores at work; rows that ask for the same share it."""
+    core = load_device(device).core
+    options = Options(batch=batch, precision=precision)
+    if not core.gang and core.count > 1 and batch > 1:
+        options = replace(options, parallel="data", cores=min(core.count, batch))
+    return simulate(device, network.workload, params=dict(network.params), options=options)
+
+
+def as_rows(judged: Iterable[Judged]) -> list[Row]:
+    """What has a prediction, as rows of a suite."""
+    return [
+        Row(
+            suite=SUITE,
+            name=name_of(one),
+            quantity=one.ours.quantity if not one.ours.software else f"{one.ours.quantity}, software",
+            unit=one.ours.unit,
+            reference=one.ours.reference,
+            ours=one.ours.value,
+            source=one.row.text("source"),
+        )
+        for one in judged
+        if one.ours is not None
+    ]
+
+
+def name_of(one: Judged) -> str:
+    """A row in a few words."""
+    row = one.row
+    said = [row.text("device"), row.text("model"), row.text("scenario")]
+    if one.ours is not None:
+        said += [one.ours.precision, f"batch={one.ours.batch}"]
+    if row.text("n_devices") not in {"", "1"}:
+        said.append(f"devices={row.text('n_devices')}")
+    return " ".join(part for part in said if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A device: how many of its rows could be run, and the errors of those that measured the device [%]."""
+
+    device: str
+    rows: int
+    run: int
+    judged: int
+    """Of those that ran, rows that are not the software's doing."""
+    median_ape_pct: float | None
+    mape_pct: float | None
+    bias_pct: float | None
+    worst_pct: float | None
+
+    @property
+    def coverage_pct(self) -> float:
+        """Share of the rows that could be run."""
+        return 100 * self.run / self.rows
+
+    def to_dict(self) -> dict[str, Any]:
+        """Under the names of the JSON."""
+        return {slot: getattr(self, slot) for slot in self.__slots__} | {"coverage_pct": self.coverage_pct}
+
+
+def groups(judged: Iterable[Judged]) -> list[Group]:
+    """By our device, or by the file's name where we have none."""
+    by: dict[str, list[Judged]] = {}
+    for one in judged:
+        by.setdefault(one.device or one.row.text("device"), []).append(one)
+    return [_group(name, members) for name, members in sorted(by.items())]
+
+
+def _group(name: str, members: Sequence[Judged]) -> Group:
+    run = [one for one in members if one.ours is not None]
+    errors = [one.error_pct for one in run if one.ours is not None and not one.ours.software]
+    return Group(
+        device=name,
+        rows=len(members),
+        run=len(run),
+        judged=len(errors),
+        median_ape_pct=median(map(abs, errors)) if errors else None,
+        mape_pct=fmean(map(abs, errors)) if errors else None,
+        bias_pct=fmean(errors) if errors else None,
+        worst_pct=max(errors, key=abs) if errors else None,
+    )
+
+
+def unmodelled(judged: Iterable[Judged]) -> Counter[tuple[str, str]]:
+    """Why rows were not run: device and reason, and how many."""
+    return Counter((one.device or one.row.text("device"), one.why_not) for one in judged if one.ours is None)
+
+
+def to_json(judged: Sequence[Judged]) -> str:
+    """Schema ``accelsim.validation/1``, with errors by device and what was not run beside the rows."""
+    rows = as_rows(judged)
+    errors = [one.error_pct for one in judged if one.ours is not None and not one.ours.software]
+    suite: dict[str, Any] = {
+        "suite": SUITE,
+        "n": len(errors),
+        "rows": len(judged),
+        "unmodelled": len(judged) - len(rows),
+    }
+    if errors:
+        suite |= {
+            "mape_pct": fmean(map(abs, errors)),
+            "median_ape_pct": median(map(abs, errors)),
+            "bias_pct": fmean(errors),
+        }
+    plain = {
+        "schema": SCHEMA,
+        "suites": [suite],
+        "groups": [group.to_dict() for group in groups(judged)],
+        "unmodelled": [
+            {"device": device, "reason": why, "rows": n} for (device, why), n in sorted(unmodelled(judged).items())
+        ],
+        "rows": [row.to_dict() for row in rows],
+    }
+    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def to_csv(columns: Sequence[str], judged: Iterable[Judged]) -> str:
+    """Every row of inference as it came, with what we say of it after it."""
+    out = io.StringIO()
+    lines = csv.writer(out, lineterminator="\n")
+    ours = ("quantity", "measured", "predicted", "error_pct", "software", "bound", "workload", "why_not")
+    lines.writerow([*columns, *(f"our_{name}" for name in ours)])
+    for one in judged:
+        lines.writerow([*(one.row.text(column) for column in columns), *_said(one)])
+    return out.getvalue()
+
+
+def _said(one: Judged) -> list[str]:
+    if one.ours is None:
+        return [""] * 7 + [one.why_not]
+    o = one.ours
+    numbers = [f"{o.reference:.6g}", f"{o.value:.6g}", f"{one.error_pct:.2f}"]
+    return [o.quantity, *numbers, "yes" if o.software else "", o.bound, o.workload, ""]
+
+
+def cells(group: Group) -> Mapping[str, str]:
+    """A device as a line of a table."""
+
+    def percent(value: float | None, sign: str = "") -> str:
+        return "-" if value is None else f"{value:{sign}.1f}"
+
+    return {
+        "device": group.device,
+        "rows": str(group.rows),
+        "run": str(group.run),
+        "run %": f"{group.coverage_pct:.0f}",
+        "judged": str(group.judged),
+        "median %": percent(group.median_ape_pct),
+        "mean %": percent(group.mape_pct),
+        "bias %": percent(group.bias_pct, "+"),
+        "worst %": percent(group.worst_pct, "+"),
+    }

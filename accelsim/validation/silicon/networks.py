@@ -1,0 +1,106 @@
+"""Which of our workloads a measured file means by a network's name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from accelsim.validation.silicon.build import UnmodelledError
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A workload with its parameters."""
+
+    workload: str
+    params: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """Names of one network; ``inputs`` are the spellings of its input's size, any where there are none."""
+
+    names: str
+    workload: str
+    inputs: str = ""
+    sequence: int = 0
+    """Default length of a sequence, for networks that have one."""
+    beyond: int = 0
+    """Sequences are no longer than this."""
+
+
+_SQUARE = r"(?:{0}\D+{0}\b.*|)"
+
+_RULES = (
+    _Rule(r"mlperf:resnet(50)?", "resnet50"),
+    _Rule(r"(pt|tf|tf2)_(mlperf_)?resnet(v1-)?50_3\.5", "resnet50", _SQUARE.format(224)),
+    _Rule(r".*/(resnet50v1\.5|rn50v1\.5)", "resnet50"),
+    _Rule(r"resnet152", "resnet152"),
+    _Rule(r"tf_resnetv1-101_3\.5", "resnet101", _SQUARE.format(224)),
+    _Rule(r"tf_resnetv1-152_3\.5", "resnet152", _SQUARE.format(224)),
+    _Rule(r".*/resnext101-32x4d", "resnext101_32x4d"),
+    _Rule(r".*/se-resnext101-32x4d", "se_resnext101_32x4d"),
+    _Rule(r"vgg16|tf_vgg16_3\.5", "vgg16", _SQUARE.format(224)),
+    _Rule(r"(pt|tf|tf2)_inceptionv3_3\.5", "inception_v3", _SQUARE.format(299)),
+    _Rule(r"tf2?_mobilenetv1(-1\.0)?_3\.5", "mobilenet_v1", _SQUARE.format(224)),
+    _Rule(r"mlperf:mobilenet-v1-precision_(float|uint8)-1\.0-224", "mobilenet_v1"),
+    _Rule(r"mlperf:mobilenet-v2-precision_(float|uint8)-1\.0-224|mobilenetv2 int8 \(keras\)", "mobilenet_v2"),
+    _Rule(r"mlperf:ssd-(resnet34|large)", "ssd_resnet34"),
+    _Rule(r"mlperf:ssd-mobilenet(-v1-non-quantized-mlperf)?", "ssd_mobilenet_v1"),
+    _Rule(r"tf_ssdmobilenetv1_3\.5", "ssd_mobilenet_v1", _SQUARE.format(300)),
+    _Rule(r"mlperf:bert-99(\.9)?", "bert_large", sequence=384),
+    _Rule(r"bert[- ]base( \(bert-base-(un)?cased\))?(-uncased|-cased)?", "bert_base", sequence=128),
+    _Rule(r"google/electra-base-discriminator", "bert_base", sequence=128),
+    _Rule(r"bert[-_]large(-uncased|-cased)?", "bert_large", sequence=128),
+    _Rule(r"roberta-base|xlm-roberta-base", "roberta_base", sequence=128),
+    _Rule(r"roberta-large", "roberta_large", sequence=128),
+    _Rule(r"distilroberta base \(distilroberta-base\)|distilbert.*", "distilbert", sequence=128),
+    _Rule(r"gpt2_large", "gpt2_large", sequence=1024),
+    _Rule(r"gpt3_xl", "gpt3_xl", sequence=2048),
+    _Rule(r"gpt3_27", "gpt3_2p7b", sequence=2048),
+)
+
+
+def network_of(model: str, size: str, notes: str) -> Network:
+    """The workload that a name means, with the length of its sequences.
+
+    Raises UnmodelledError, which says what is lacking.
+    """
+    name = model.strip().lower()
+    found = _special(name, size, notes)
+    if found is not None:
+        return found
+    for rule in _RULES:
+        if not re.fullmatch(rule.names, name):
+            continue
+        if rule.inputs and not re.fullmatch(rule.inputs, size.strip()):
+            raise UnmodelledError(f"network {model} with inputs of {size}")
+        if not rule.sequence:
+            return Network(rule.workload)
+        length = re.search(r"[0-9]+", size)
+        return Network(rule.workload, (("seq_len", int(length[0]) if length else rule.sequence),))
+    if re.search(r"_0\.[0-9]+_3\.5$", name):
+        raise UnmodelledError("a pruned network, whose layers are not published")
+    raise UnmodelledError(f"network {model}")
+
+
+def _special(name: str, size: str, notes: str) -> Network | None:
+    """Names that say less than their notes do."""
+    if re.fullmatch(r".*languagemodeling/bert", name):
+        large = re.search(r"model=(base|large)", notes.lower())
+        if large is None and "squad" not in notes.lower():
+            raise UnmodelledError("BERT of a size that is not said")
+        length = re.search(r"[0-9]+", size)
+        # DeepLearningExamples' fine-tuning on SQuAD without another word is BERT large (its README).
+        workload = f"bert_{large[1]}" if large else "bert_large"
+        return Network(workload, (("seq_len", int(length[0]) if length else 384),))
+    if re.fullmatch(r".*/efficientnet(_v1)?", name):
+        found = re.search(r"(widese-)?(v1-)?b([04])\b", notes.lower())
+        if found is None or found[1]:
+            raise UnmodelledError("an EfficientNet that is not B0 or B4")
+        return Network(f"efficientnet_b{found[3]}")
+    yolo = re.fullmatch(r"yolo v4|tf_yolov4-([0-9]+)_3\.5", name)
+    if yolo:
+        given = re.search(r"[0-9]+", size)
+        return Network("yolov4", (("size", int(yolo[1] or (given[0] if given else 416))),))
+    return None

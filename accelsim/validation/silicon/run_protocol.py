@@ -1,0 +1,105 @@
+"""How a source measured whole networks: what it counted, in which format, and whether it saw the device at all.
+
+The files are ``hwconfigs/run_protocols/*.toml``; a protocol belongs to a source, never to a device.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from accelsim.base.dtypes import DTYPES
+from accelsim.base.resources import resource_dir
+from accelsim.hardware.files import read_toml, validate
+from accelsim.hardware.part import Count, DTypeName, Flag, Name, NonNegative, Part, Text
+from accelsim.validation.silicon.build import UnmodelledError
+from accelsim.validation.silicon.rows import Measurement
+
+Texts = Annotated[tuple[Text, ...], Field(description="a list of texts")]
+
+
+class RunProtocol(Part):
+    """One way of measuring whole networks."""
+
+    name: Name
+    sources: Texts
+    """Rows whose ``source`` contains one of these ..."""
+    runtimes: Texts = ()
+    """... whose ``runtime`` contains one of these (any, where there is none) ..."""
+    scenarios: Texts = ()
+    """... and whose ``scenario`` begins with one of these (any, where there is none)."""
+    about: Text
+    quantity: Literal["latency", "throughput"]
+    precision: DTypeName | None = None
+    """Where the row does not say."""
+    precision_of: dict[Text, DTypeName] = {}  # noqa: RUF012 - pydantic copies it
+    """The same for networks whose ``model`` contains the key."""
+    batch: Count | None = None
+    """Where the row does not say."""
+    batch_is_per_core: Flag = False
+    """Every core runs a batch of its own."""
+    host_s: NonNegative = 0.0
+    """Of the host's work that a step's time holds [s]."""
+    software: Flag = False
+    """What was measured is the software's doing (queues, eager frameworks): the row stays, apart from the medians."""
+    software_below_batch: Count | None = None
+    """The same for smaller batches."""
+
+    def specificity(self, row: Measurement) -> int | None:
+        """How much of a row it says; None where it is not the row's."""
+        total = 0
+        for wanted, text, begins in (
+            (self.sources, row.text("source"), False),
+            (self.runtimes, row.text("runtime"), False),
+            (self.scenarios, row.text("scenario"), True),
+        ):
+            fitting = [w for w in wanted if (text.startswith(w) if begins else w in text)]
+            if wanted and not fitting:
+                return None
+            total += max(map(len, fitting), default=0)
+        return total
+
+
+@cache
+def run_protocols() -> tuple[RunProtocol, ...]:
+    """All that ship, by name."""
+    files = sorted((resource_dir("hwconfigs") / "run_protocols").glob("*.toml"))
+    return tuple(validate(RunProtocol, read_toml(file, file.name), file.name) for file in files)
+
+
+def run_protocol_of(row: Measurement) -> RunProtocol:
+    """The protocol that says most of a row. Raises UnmodelledError where none says how it was measured."""
+    fitting = [(score, p) for p in run_protocols() if (score := p.specificity(row)) is not None]
+    if not fitting:
+        raise UnmodelledError(f"measured by {row.text('source').split(':')[0]}, for which there is no protocol")
+    return max(fitting, key=lambda pair: pair[0])[1]
+
+
+_SPELLINGS = {
+    "amp": "fp16",
+    "mixed precision": "fp16",
+    "mixed": "fp16",
+    "half": "fp16",
+    "bfloat16": "bf16",
+    "float16": "fp16",
+    "fp32, bf16": "fp32",
+}
+
+
+def precision_of(row: Measurement, protocol: RunProtocol) -> str:
+    """The format of a row: what it says, else what its source does. Raises UnmodelledError where neither says."""
+    cell = row.text("precision").strip().strip('"').lower()
+    said = _SPELLINGS.get(cell, cell)
+    if said in DTYPES:
+        return said
+    first = said.replace(",", " ").split()[0] if said.split() else ""
+    if first in DTYPES:
+        return first
+    for key, dtype in protocol.precision_of.items():
+        if key in row.text("model"):
+            return dtype
+    if protocol.precision is None:
+        raise UnmodelledError("the format is not said")
+    return protocol.precision

@@ -1,0 +1,144 @@
+"""Measured kernels and networks: rows become ops and runs, nothing is left out in silence, wrong rows are named."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from accelsim.base.errors import InputError
+from accelsim.cli import cli
+from accelsim.validation.silicon import judge, models
+from accelsim.validation.silicon.build import UnmodelledError, build, formats
+from accelsim.validation.silicon.networks import Network, network_of
+from accelsim.validation.silicon.predict import device_of
+from accelsim.validation.silicon.protocol import protocols
+from accelsim.validation.silicon.rows import Measurement
+from accelsim.validation.silicon.run_protocol import run_protocols
+from accelsim.workload.library import load_workload
+
+GEMM = {
+    "device": "NVIDIA A100-SXM4-80GB", "op": "gemm", "dtype": "bfloat16", "batch": "1", "M": "4096", "N": "4096",
+    "K": "4096", "latency_us": "560", "source_repo": "stas00/ml-engineering@HEAD", "timing": "",
+}  # fmt: skip
+NETWORK = {
+    "device": "NVIDIA T4", "n_devices": "1", "model": "mlperf:resnet50", "task": "inference", "runtime": "TensorRT 8",
+    "precision": "int8 (typical)", "batch": "", "seq_or_input": "", "scenario": "offline", "throughput_per_s": "6000",
+    "latency_ms": "", "source": "github mlcommons/inference_results_v1.1:closed/NVIDIA", "notes": "",
+    "consistency": "",
+}  # fmt: skip
+
+
+def _write(path: Path, *rows: dict[str, str]) -> Path:
+    with path.open("w", newline="") as file:
+        lines = csv.DictWriter(file, rows[0])
+        lines.writeheader()
+        lines.writerows(rows)
+    return path
+
+
+def test_a_row_becomes_its_product() -> None:
+    (op,) = build(Measurement(2, GEMM))
+    assert op.macs == 4096**3
+    assert op.dtype == "bf16"
+    assert formats("int4_wo").weight == "int4"
+
+
+def test_a_prediction_is_no_shorter_than_its_roofline(tmp_path: Path) -> None:
+    _, (one,) = judge.judge(_write(tmp_path / "ops.csv", GEMM))
+    assert one.ours is not None
+    assert one.ours.predicted_us >= 0.999 * one.ours.roofline_us
+    assert one.ours.roofline_us == pytest.approx(2 * 4096**3 / 312e12 * 1e6, rel=0.01)  # 312 TFLOPS, the data sheet
+
+
+def test_names_are_found_however_they_are_spelt() -> None:
+    names = ("NVIDIA A100-SXM4-80GB", "nvidia a100 sxm4 80gb", "A100-SXM4-80GB", "nvidia_a100_sxm_80gb")
+    assert {device_of(name).name for name in names} == {"nvidia_a100_sxm_80gb"}
+
+
+def test_what_is_not_modelled_is_counted_and_named(tmp_path: Path) -> None:
+    rows = [GEMM, GEMM | {"device": "Abacus"}, GEMM | {"op": "sorting"}]
+    file, out = _write(tmp_path / "ops.csv", *rows), tmp_path / "out.csv"
+    done = CliRunner().invoke(cli, ["validate", "ops", "--data", str(file), "--csv", str(out)], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "not modelled, 1 rows: device Abacus" in done.output
+    assert "not modelled, 1 rows: op sorting" in done.output
+    said = list(csv.DictReader(out.read_text().splitlines()))
+    assert [bool(row["predicted_us"]) for row in said] == [True, False, False]
+
+
+def test_absent_columns_count_as_empty(tmp_path: Path) -> None:
+    few = {key: GEMM[key] for key in ("device", "op", "dtype", "M", "N", "K", "latency_us", "source_repo")}
+    _, (one,) = judge.judge(_write(tmp_path / "ops.csv", few))
+    assert one.ours is not None
+
+
+def test_wrong_rows_are_named_by_their_lines(tmp_path: Path) -> None:
+    rows = [GEMM | {"M": "many"}, GEMM | {"latency_us": "-1"}, GEMM]
+    with pytest.raises(InputError) as error:
+        judge.judge(_write(tmp_path / "ops.csv", *rows))
+    assert "line 2, M: 'many'" in str(error.value)
+    assert "line 3, latency_us" in str(error.value)
+    with pytest.raises(InputError, match="latency_us"):
+        judge.judge(_write(tmp_path / "bad.csv", {"device": "x", "op": "gemm", "dtype": "fp16"}))
+
+
+def test_json_has_the_errors_by_group(tmp_path: Path) -> None:
+    file = _write(tmp_path / "ops.csv", GEMM, GEMM | {"M": "64"})
+    done = CliRunner().invoke(cli, ["validate", "ops", "--data", str(file), "--json", "-"], catch_exceptions=False)
+    said = json.loads(done.output)
+    assert said["schema"] == "accelsim.validation/1"
+    assert said["suites"][0]["n"] == 2
+    assert said["groups"][0]["n"] == 2
+    assert {"reference", "ours", "error_pct", "roofline", "bound"} <= said["rows"][0].keys()
+
+
+def test_protocols_say_how_their_sources_measured() -> None:
+    assert all(p.about and p.source for p in (*protocols(), *run_protocols()))
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "notes", "wanted"),
+    [
+        ("mlperf:bert-99.9", "", "", Network("bert_large", (("seq_len", 384),))),
+        ("tf_resnetv1-50_3.5", "224*224*3", "", Network("resnet50")),
+        ("PyTorch/Classification/ConvNets/efficientnet", "", "Model=efficientnet-b4;", Network("efficientnet_b4")),
+        ("tf_yolov4-416_3.5", "416*416*3", "", Network("yolov4", (("size", 416),))),
+        ("TensorFlow/LanguageModeling/BERT", "Sequence Length=128", "Model=base", Network("bert_base", (("seq_len", 128),))),
+    ],
+)  # fmt: skip
+def test_networks_by_the_names_of_the_measurements(model: str, size: str, notes: str, wanted: Network) -> None:
+    found = network_of(model, size, notes)
+    assert found == wanted
+    load_workload(found.workload, batch=1, params=dict(found.params))
+
+
+@pytest.mark.parametrize("model", ["pt_resnet50_0.7_3.5", "tf_resnetv2-50_3.5", "Stable Diffusion 1.5"])
+def test_networks_that_are_not_built_say_so(model: str) -> None:
+    with pytest.raises(UnmodelledError):
+        network_of(model, "224*224*3", "")
+
+
+def test_a_network_is_run_as_its_source_ran_it(tmp_path: Path) -> None:
+    rows = [
+        NETWORK,
+        NETWORK | {"scenario": "server"},
+        NETWORK | {"model": "mlperf:rnnt"},
+        NETWORK | {"task": "training"},
+    ]
+    file = _write(tmp_path / "models.csv", *rows)
+    _, judged = models.judge(file)
+    assert len(judged) == 3
+    offline, server, unknown = judged
+    assert offline.ours is not None
+    assert (offline.ours.precision, offline.ours.quantity, offline.ours.software) == ("int8", "throughput", False)
+    assert server.ours is not None
+    assert server.ours.software
+    assert unknown.ours is None
+    (group,) = models.groups(judged)
+    assert (group.rows, group.run, group.judged) == (3, 2, 1)
+    done = CliRunner().invoke(cli, ["validate", "models", "--data", str(file)], catch_exceptions=False)
+    assert "not run, nvidia_t4, 1 rows: network mlperf:rnnt" in done.output
