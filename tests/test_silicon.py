@@ -107,7 +107,7 @@ def test_protocols_say_how_their_sources_measured() -> None:
         ("tf_resnetv1-50_3.5", "224*224*3", "", Network("resnet50")),
         ("PyTorch/Classification/ConvNets/efficientnet", "", "Model=efficientnet-b4;", Network("efficientnet_b4")),
         ("tf_yolov4-416_3.5", "416*416*3", "", Network("yolov4", (("size", 416),))),
-        ("TensorFlow/LanguageModeling/BERT", "Sequence Length=128", "Model=base", Network("bert_base", (("seq_len", 128),))),
+        ("TensorFlow/LanguageModeling/BERT", "Length=128", "Model=base", Network("bert_base", (("seq_len", 128),))),
     ],
 )  # fmt: skip
 def test_networks_by_the_names_of_the_measurements(model: str, size: str, notes: str, wanted: Network) -> None:
