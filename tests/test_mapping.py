@@ -6,7 +6,7 @@ from math import ceil
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from strategies import devices
 
@@ -14,7 +14,8 @@ from accelsim.base.errors import MappingError
 from accelsim.hardware.energy import energy_table_of
 from accelsim.hardware.loader import load_device
 from accelsim.mapping import Machine, Placement, map_op
-from accelsim.mapping.matrix import _Search, map_matrix, matrix_unit, tile_sizes
+from accelsim.mapping.hierarchy import tile_sizes
+from accelsim.mapping.matrix import _Search, map_matrix, matrix_unit
 from accelsim.mapping.models import gemm_of, matrix_model
 from accelsim.workload.ops import Conv2d, Elementwise, Matmul, Softmax, Tensor
 
@@ -120,19 +121,24 @@ def test_small_groups_stand_side_by_side_on_the_array():
 
 @given(devices(tdp=st.none()), st.integers(1, 400), st.integers(1, 400), st.integers(1, 400), st.integers(1, 3))
 def test_the_search_finds_the_best_of_all_tilings(device, m, k, n, batch):
-    """Against every legal tiling, evaluated one by one."""
+    """Against every legal tiling, evaluated one by one (those with tiles inside: tests/test_hierarchy.py)."""
     machine = machine_of(device)
     op = product_op(m, k, n, batch=batch)
     placement = everywhere(machine, op, "dram", "dram")
     unit = matrix_unit(machine, "int8")
     model = matrix_model(unit, gemm_of(op), "int8", device, machine.cores)
-    search = _Search(op, machine, placement, model, unit)
+    search = _Search(op, machine, placement.sources, placement.sink, model, unit)
+    assume(search.levels.depth == 1)
+    free = dict(placement.free_bytes)
     try:
-        _, found = search.best()
+        tiling, found = search.best(free)
     except MappingError:
         return
-    every = [search.pipeline_ps(search.tiling(i), 1.0, resident=False) for i in search.legal()]
-    assert found.duration == pytest.approx(min(every), rel=1e-9)
+    every = [search.tiling(int(i)) for i in np.flatnonzero(search.legal(free))]
+    times = [search.pipeline_ps(t, 1.0, resident=False) for t in every]
+    assert found.duration == pytest.approx(min(times), rel=1e-9)
+    alike = [t for t, time in zip(every, times, strict=True) if time <= found.duration * (1 - 1e-9)]
+    assert all(t.again_a + t.again_b >= tiling.again_a + tiling.again_b for t in alike)
 
 
 @given(devices(tdp=st.none()), st.integers(1, 600), st.integers(1, 600), st.integers(1, 600))
@@ -142,7 +148,8 @@ def test_traffic_is_what_the_loop_order_says(device, m, k, n):
     op = product_op(m, k, n)
     unit = matrix_unit(machine, "int8")
     model = matrix_model(unit, gemm_of(op), "int8", device, machine.cores)
-    search = _Search(op, machine, everywhere(machine, op, "dram", "dram"), model, unit)
+    placement = everywhere(machine, op, "dram", "dram")
+    search = _Search(op, machine, placement.sources, placement.sink, model, unit)
     g = model.gemm
     for index in range(0, len(search.tiles[0]), 7):
         tiling = search.tiling(index)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from accelsim.base.units import PS_PER_S
 from accelsim.hardware.device import Calibration, Device, Memory, Role
 from accelsim.hardware.dram_curve import curve_efficiency
 from accelsim.hardware.energy import OFF_CHIP, EnergyTable, component
@@ -55,6 +56,18 @@ class Machine:
         """From one op's end to the next one's start [s]."""
         factors = self.device.factors
         return self.calibration.launch_overhead_s if factors is None else factors.launch_s
+
+    @cached_property
+    def searches(self) -> dict[object, object]:
+        """What mapping has looked for on this machine, to be continued where more or less is free."""
+        return {}
+
+    def latency_ps(self, sources: Iterable[str | None]) -> float:
+        """From asking for operands to the first of them coming, where one comes from the DRAM [ps]."""
+        dram = self.device.dram
+        if dram is None or not any(source is not None and self.is_dram(source) for source in sources):
+            return 0.0
+        return dram.latency_s * PS_PER_S
 
     @cached_property
     def channels(self) -> dict[str, float]:

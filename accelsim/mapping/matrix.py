@@ -1,13 +1,14 @@
-"""Matrix products and convolutions: which outer tiling, and how long it takes.
+"""Matrix products and convolutions: which tiles, and how long it takes.
 
-A search is three small things: the legal tilings (``_Search.legal``), a cost (``_Search.clocked``), and ``min``. What
-is legal in a small memory is legal in a larger one, because tile sizes do not depend on capacities; so a larger or
-faster memory never slows an op at a fixed clock.
+A search is three small things: the legal tilings, a lower bound that orders them, and what each one takes. What is
+legal in a small memory is legal in a larger one, because tile sizes do not depend on capacities; so a larger or faster
+memory never slows an op at a fixed clock. Only what is legal depends on what is free, so that one search serves an op
+in all its surroundings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -20,19 +21,26 @@ from accelsim.hardware.device import MatrixUnit, Role, VectorUnit
 from accelsim.kernels.pipeline import pipeline_time
 from accelsim.mapping.counted import counted
 from accelsim.mapping.finish import finished
+from accelsim.mapping.hierarchy import InnerTile, Levels, Outer, tile_sizes
 from accelsim.mapping.machine import Machine
 from accelsim.mapping.models import Gemm, MatrixModel, gemm_of, matrix_model
-from accelsim.mapping.on_chip import Array, on_chip_seconds
+from accelsim.mapping.on_chip import Array, Traffic, on_chip_seconds
 from accelsim.mapping.power import Clocked, clocked
 from accelsim.mapping.task import Placement, Task
 from accelsim.mapping.vector import elementary_counts, vector_cycles, windowed
 from accelsim.trace import Count
 from accelsim.workload.ops import Conv2d, Matmul
 
+AT_ONCE = 64
+"""Outer tilings whose inner tiles are looked at together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """Outer tiles of a product, and whether the loop over n is outside the one over m; k is innermost."""
+    """Tiles of a product: those that come from beyond the chip, k innermost, and those inside them.
+
+    ``n_outer``: the loop over n is outside the one over m.
+    """
 
     m: int
     k: int
@@ -43,9 +51,12 @@ class Tiling:
     again_b: int
     cycles: float
     """Of all steps on the unit."""
-
-    def __str__(self) -> str:
-        return f"{self.m}x{self.k}x{self.n}, {'n' if self.n_outer else 'm'} outside"
+    on_chip_ps: float
+    """Of the busiest on-chip memory, at the nominal clock."""
+    fill_ps: float = 0.0
+    """Before the unit's first cycle and after its last, on inner levels, at the nominal clock."""
+    inner: tuple[int, ...] | None = None
+    """Its inner tiles, by number for each depth; None where no memory is nearer than the outermost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +67,6 @@ class Operand:
     role: Role
     size: float
     channel: str | None
-
-
-def tile_sizes(extent: int, quantum: int) -> list[int]:
-    """``quantum`` times powers of two below ``extent``, and ``extent``: independent of any capacity.
-
-    >>> tile_sizes(1000, 128)
-    [128, 256, 512, 1000]
-    """
-    sizes = []
-    size = quantum
-    while size < extent:
-        sizes.append(size)
-        size *= 2
-    return [*sizes, extent]
 
 
 def matrix_unit(machine: Machine, dtype: str) -> MatrixUnit | VectorUnit:
@@ -85,12 +82,30 @@ def matrix_unit(machine: Machine, dtype: str) -> MatrixUnit | VectorUnit:
 
 
 @dataclass(frozen=True)
+class _Candidate:
+    """A tiling that may be the best, and what nothing can undercut."""
+
+    bound_ps: float
+    loaded: float
+    """Bytes from beyond the chip that depend on the tiling."""
+    outer: int
+    inner: tuple[int, ...] | None
+    on_chip_ps: float
+    fill_ps: float
+    energy_pj: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class _Search:
-    """A product on a machine with its operands placed: everything but the tiling is fixed."""
+    """A product on a machine with its operands placed: everything but the tiling is fixed.
+
+    ``sources`` and ``sink`` are those of its ``Placement``.
+    """
 
     op: Matmul | Conv2d
     machine: Machine
-    placement: Placement
+    sources: tuple[str | None, ...]
+    sink: str | None
     model: MatrixModel
     unit: MatrixUnit | VectorUnit
 
@@ -100,21 +115,21 @@ class _Search:
 
     @cached_property
     def a(self) -> Operand:
-        return Operand("input", "activation", self.gemm.a_bytes, self.placement.sources[0])
+        return Operand("input", "activation", self.gemm.a_bytes, self.sources[0])
 
     @cached_property
     def b(self) -> Operand:
         role: Role = "weight" if self.op.inputs[1].role == "weight" else "activation"
-        return Operand("weight", role, self.gemm.b_bytes, self.placement.sources[1])
+        return Operand("weight", role, self.gemm.b_bytes, self.sources[1])
 
     @cached_property
     def c(self) -> Operand:
-        return Operand("output", "activation", self.gemm.c_bytes, self.placement.sink)
+        return Operand("output", "activation", self.gemm.c_bytes, self.sink)
 
     @cached_property
     def extras(self) -> tuple[Operand, ...]:
         """Operands of the epilogue, of one repeat: they come along with the result."""
-        pairs = zip(self.op.inputs[2:], self.placement.sources[2:], strict=True)
+        pairs = zip(self.op.inputs[2:], self.sources[2:], strict=True)
         return tuple(
             Operand(
                 "weight" if t.role == "weight" else "input",
@@ -164,13 +179,19 @@ class _Search:
 
     @cached_property
     def tiles(self) -> tuple[Array, Array, Array, npt.NDArray[np.bool_]]:
-        """Every tiling: sizes along m, k and n, and the order."""
+        """Every outer tiling: sizes along m, k and n, and the order."""
         g, (quantum_m, quantum_k, quantum_n) = self.gemm, self.model.quanta
-        grid = np.meshgrid(
-            tile_sizes(g.m, quantum_m), tile_sizes(g.k, quantum_k), tile_sizes(g.n, quantum_n), (0, 1), indexing="ij"
-        )
-        m, k, n, order = (axis.ravel().astype(np.float64) for axis in grid)
-        return m, k, n, order.astype(bool)
+        sizes = tile_sizes(g.m, quantum_m), tile_sizes(g.k, quantum_k), tile_sizes(g.n, quantum_n)
+        shape = (*(len(along) for along in sizes), 2)
+        every = np.indices(shape).reshape(4, -1)
+        m, k, n = (np.array(along, dtype=np.float64)[index] for along, index in zip(sizes, every, strict=False))
+        return m, k, n, every[3].astype(bool)
+
+    @cached_property
+    def steps(self) -> tuple[Array, Array, Array]:
+        """Steps along m, k and n."""
+        g, (m, k, n, _) = self.gemm, self.tiles
+        return np.ceil(g.m / m), np.ceil(g.k / k), np.ceil(g.n / n)
 
     @cached_property
     def loads(self) -> tuple[Array, Array]:
@@ -178,29 +199,42 @@ class _Search:
 
         A tile is loaded anew whenever the step before used another one, so a loop inside its own loops repeats it.
         """
-        g = self.gemm
-        m, k, n, n_outer = self.tiles
-        m_steps, k_steps, n_steps = np.ceil(g.m / m), np.ceil(g.k / k), np.ceil(g.n / n)
+        n_outer = self.tiles[3]
+        m_steps, k_steps, n_steps = self.steps
         again_a = np.where(np.where(n_outer, m_steps * k_steps, k_steps) > 1, n_steps, 1.0)
         again_b = np.where(np.where(n_outer, k_steps, n_steps * k_steps) > 1, m_steps, 1.0)
         return again_a, again_b
 
     @cached_property
+    def loaded(self) -> Array:
+        """Bytes of A and B from beyond the chip, of one repeat."""
+        again_a, again_b = self.loads
+        sizes = [operand.size if operand.channel else 0.0 for operand in (self.a, self.b)]
+        return sizes[0] * again_a + sizes[1] * again_b
+
+    @cached_property
     def cycles(self) -> Array:
-        """Cycles of all steps on the unit."""
+        """Cycles of all steps on the unit, with no tiles inside."""
         return self.model.total_cycles(self.tiles[0])
 
-    def tiling(self, i: int) -> Tiling:
-        """The tiling with that index."""
+    def tiling(
+        self, i: int, inner: tuple[int, ...] | None = None, on_chip_ps: float | None = None, fill_ps: float = 0
+    ) -> Tiling:
+        """The tiling with that index; with what inner tiles make of it."""
         m, k, n, n_outer = self.tiles
         again_a, again_b = self.loads
+        busy = float(self.on_chip[0][i]) if on_chip_ps is None else on_chip_ps
         return Tiling(
-            int(m[i]), int(k[i]), int(n[i]), bool(n_outer[i]), int(again_a[i]), int(again_b[i]), float(self.cycles[i])
-        )
+            int(m[i]), int(k[i]), int(n[i]), bool(n_outer[i]),
+            int(again_a[i]), int(again_b[i]), float(self.cycles[i]), busy, fill_ps, inner,
+        )  # fmt: skip
 
     @cached_property
     def tile_bytes(self) -> dict[str, Array]:
-        """Room that one buffer of every tile takes, by memory; what is on chip already takes none."""
+        """Room that one buffer of every outer tile takes, by memory; what is on chip already takes none.
+
+        With tiles inside, sums are theirs to place.
+        """
         g = self.gemm
         m, k, n, _ = self.tiles
         room: dict[str, Array] = {}
@@ -208,50 +242,95 @@ class _Search:
         def take(role: Role, size: Array) -> None:
             memory = self.machine.buffer(role)
             if memory is not None:
-                room[memory.name] = room.get(memory.name, np.zeros_like(size)) + size
+                room[memory.name] = room[memory.name] + size if memory.name in room else size
 
+        share_a, share_c = (m / g.m) * (k / g.k), (m / g.m) * (n / g.n)
         if self.a.channel:
-            take("activation", g.a_bytes * (m / g.m) * (k / g.k))
+            take("activation", g.a_bytes * share_a)
         if self.b.channel:
             take(self.b.role, g.b_bytes * g.b_share(k, n))
         if self.c.channel:
-            take("activation", g.c_bytes * (m / g.m) * (n / g.n))
+            take("activation", g.c_bytes * share_c)
         for extra in self.extras:
             if extra.channel and extra.role == "activation":
-                take("activation", extra.size * (m / g.m) * (n / g.n))
-        take("partial_sum", self.model.partial_sum_bytes(m, n, np.ceil(g.k / k)))
+                take("activation", extra.size * share_c)
+        if self.levels.depth == 1:
+            take("partial_sum", self.model.partial_sum_bytes(m, n, self.steps[1]))
         return room
 
-    def legal(self) -> npt.NDArray[np.int64]:
-        """Indices of the tilings whose tiles fit, two of each where the memory is double-buffered."""
-        free = dict(self.placement.free_bytes)
-        fits = np.ones_like(self.tiles[0], dtype=bool)
-        for name, size in self.tile_bytes.items():
-            buffers = 2 if self.machine.sram[name].double_buffered else 1
-            fits &= size * buffers <= free[name]
+    @cached_property
+    def _room_wanted(self) -> list[tuple[str, Array]]:
+        return [
+            (name, size * 2 if self.machine.sram[name].double_buffered else size)
+            for name, size in self.tile_bytes.items()
+        ]
+
+    def legal(self, free: Mapping[str, int]) -> npt.NDArray[np.bool_]:
+        """Which outer tilings fit, two buffers of each tile where the memory is double-buffered."""
+        fits = np.ones(len(self.tiles[0]), dtype=bool)
+        for name, size in self._room_wanted:
+            fits &= size <= free[name]
         if not fits.any():
             raise MappingError(*self._misfits(free))
-        return np.flatnonzero(fits)
+        return fits
 
-    def _misfits(self, free: dict[str, int]) -> list[str]:
+    def _misfits(self, free: Mapping[str, int]) -> list[str]:
         return [
-            f"op {self.op.name}: its smallest tiles want {round(size.min() * (2 if double else 1))} bytes "
-            f"of {name}, {free[name]} are free"
-            for name, size in self.tile_bytes.items()
-            for double in (self.machine.sram[name].double_buffered,)
-            if (size * (2 if double else 1) > free[name]).all()
+            f"op {self.op.name}: its smallest tiles want {round(size.min())} bytes of {name}, {free[name]} are free"
+            for name, size in self._room_wanted
+            if (size > free[name]).all()
         ] or [f"op {self.op.name}: no tiling fits into on-chip memory"]
 
     # --- cost ------------------------------------------------------------------------------------------------------
 
     @cached_property
-    def on_chip_ps(self) -> float:
-        """Time of the busiest on-chip memory [ps]."""
-        return on_chip_seconds(self.model.traffic(), self.machine.sram, self.machine.cores) * PS_PER_S
+    def levels(self) -> Levels:
+        """On-chip memories by depth."""
+        return Levels(self.model, self.machine, self.b.role, self.unit.freq_hz)
+
+    def unit_traffic(self, parts: int) -> list[Traffic]:
+        """Traffic between the unit and the memories nearest to it, the streamed dimension cut into parts."""
+        return [*self.model.traffic(parts)]
+
+    @cached_property
+    def parts(self) -> Array:
+        """Into how many parts each outer tiling cuts the streamed dimension; 1 where the unit holds nothing still."""
+        if not self.model.nested:
+            return np.ones_like(self.steps[0])
+        return self.steps["mkn".index(self.model.streamed)]
+
+    @cached_property
+    def on_chip(self) -> tuple[Array, Array, Array]:
+        """Time of the busiest on-chip memory [ps], energy of all work on the chip [pJ] and fill, of every outer tiling.
+
+        With tiles inside, the least that any of them takes.
+        """
+        if self.levels.depth > 1:
+            m, k, n, n_outer = self.tiles
+            least = self.levels.costs(Outer(m, k, n, n_outer), [], {}, {})
+            return least.on_chip_ps, least.on_chip_pj + self._fixed_pj, least.fill_ps
+        busy, energy = np.empty_like(self.parts), np.empty_like(self.parts)
+        for parts in {*self.parts.tolist()}:
+            traffic = self.unit_traffic(int(parts))
+            seconds = on_chip_seconds(traffic, self.machine.sram, self.machine.cores)
+            here = self.parts == parts
+            busy[here] = seconds * PS_PER_S
+            energy[here] = self._fixed_pj + self.machine.dynamic_pj(_traffic_counts(traffic))[0]
+        return busy, energy, np.zeros_like(busy)
 
     @cached_property
     def ps_per_cycle(self) -> float:
         return PS_PER_S / self.unit.freq_hz
+
+    @cached_property
+    def once_ps(self) -> float:
+        """Before the first and after the last useful cycle, at the nominal clock [ps]."""
+        return self.model.fill_cycles * self.ps_per_cycle + self.levels.latency_ps
+
+    @cached_property
+    def away_ps(self) -> float:
+        """From asking memories beyond the chip for the first operands to their coming [ps]."""
+        return self.machine.latency_ps(self.sources)
 
     @cached_property
     def finish_ps(self) -> float:
@@ -265,40 +344,58 @@ class _Search:
         """Moving the result of one repeat, and what the epilogue adds to it [ps]."""
         return sum(x.size * self.ps_per_byte(x.channel) for x in (self.c, *self.extras))
 
-    def lower_bound_ps(self) -> Array:
-        """What no schedule of a tiling beats: the core with first load and last store, each channel, its power."""
+    @cached_property
+    def _bounds(self) -> tuple[Array, Array, Array, Array]:
+        """Of every outer tiling [ps]: its cycles, the last tile's epilogue, first load and last store, channels."""
         g = self.gemm
         m, k, n, _ = self.tiles
+        m_steps, _, n_steps = self.steps
         again_a, again_b = self.loads
         a_ps, b_ps = self.a.size * self.ps_per_byte(self.a.channel), self.b.size * self.ps_per_byte(self.b.channel)
         first = np.maximum(a_ps * (m / g.m) * (k / g.k), b_ps * g.b_share(k, n))
-        edge_m, edge_n = g.m - (np.ceil(g.m / m) - 1) * m, g.n - (np.ceil(g.n / n) - 1) * n
-        last = (edge_m / g.m) * (edge_n / g.n)
-        cycles = self.cycles * self.ps_per_cycle
-        core = np.maximum(cycles, self.on_chip_ps) + self.model.fill_cycles * self.ps_per_cycle
-        finish, edges, window = self.finish_ps * last, first + self.result_ps * last, self.window_ps(resident=False)
-        by_channel: dict[str, Array] = {}
-        loads = [(self.a.channel, a_ps * again_a), (self.b.channel, b_ps * again_b)]
-        results = [(x.channel, np.full_like(m, x.size * self.ps_per_byte(x.channel))) for x in (self.c, *self.extras)]
-        for channel, size in loads + results:
+        last = (g.m - (m_steps - 1) * m) / g.m * ((g.n - (n_steps - 1) * n) / g.n)
+        by_channel: dict[str, float | Array] = {}
+        loads: list[tuple[str | None, float | Array]] = [
+            (self.a.channel, a_ps * again_a),
+            (self.b.channel, b_ps * again_b),
+        ]
+        results = [(x.channel, x.size * self.ps_per_byte(x.channel)) for x in (self.c, *self.extras)]
+        for channel, size in (*loads, *results):
             if channel:
-                by_channel[channel] = by_channel.get(channel, np.zeros_like(m)) + size * g.repeats
-        channels = np.max([*by_channel.values(), np.zeros_like(m)], axis=0)
+                by_channel[channel] = by_channel.get(channel, 0.0) + size * g.repeats
+        channels = np.zeros_like(m)
+        for busy in by_channel.values():
+            channels = np.maximum(channels, busy)
+        return self.cycles * self.ps_per_cycle, self.finish_ps * last, first + self.result_ps * last, channels
+
+    def lower_bound_ps(self, i: npt.NDArray[np.int64], on_chip_ps: Array, fill_ps: Array, on_chip_pj: Array) -> Array:
+        """What no schedule of outer tilings ``i`` beats: the core with its edges, each channel, its power [ps]."""
+        cycles, finish, edges, channels = (part[i] for part in self._bounds)
+        core = np.maximum(cycles, on_chip_ps) + (self.once_ps + fill_ps)
+        window = self.window_ps(resident=False)
+        bound: Array = np.maximum(core + np.maximum(finish + edges, window), channels)
         power_w = self.machine.power_w
-        if power_w is None:
-            return np.asarray(np.maximum(core + np.maximum(finish + edges, window), channels))
-        on_chip, off_chip = self.energies_pj
-        clocks = np.array(self.machine.clocks)[:, None]
-        scales = np.array(self.machine.energy_scales)[:, None]
-        busy = core / clocks + np.maximum(finish / clocks + edges, window)
-        by_clock = np.maximum(np.maximum(busy, channels), (on_chip * scales + off_chip) / power_w)
-        return np.asarray(by_clock.min(axis=0))
+        if power_w is not None:
+            hot = np.flatnonzero((on_chip_pj + self.off_chip_pj[i]) / power_w > bound)
+            if len(hot):
+                # A slower clock takes less energy and longer: the best of all.
+                clocks = np.array(self.machine.clocks)[:, None]
+                scales = np.array(self.machine.energy_scales)[:, None]
+                busy = core[hot] / clocks + np.maximum(finish[hot] / clocks + edges[hot], window)
+                needed = (on_chip_pj[hot] * scales + self.off_chip_pj[i[hot]]) / power_w
+                bound[hot] = np.maximum(np.maximum(busy, channels[hot]), needed).min(axis=0)
+        return bound + self.away_ps
 
     @cached_property
-    def energies_pj(self) -> tuple[Array, Array]:
-        """Dynamic energy on and off the chip at nominal voltage [pJ]."""
+    def off_chip_pj(self) -> Array:
+        """Energy of all that crosses the chip's edge, off the chip, of every outer tiling [pJ]."""
+        return self._crossing_pj[1]
+
+    @cached_property
+    def _crossing_pj(self) -> tuple[Array, Array]:
+        """Energy of all that crosses the chip's edge, on and off the chip, of every outer tiling [pJ]."""
         again_a, again_b = self.loads
-        on_chip, off_chip = (np.full_like(again_a, pj) for pj in self.machine.dynamic_pj(self.fixed_counts))
+        on_chip, off_chip = np.zeros_like(again_a), np.zeros_like(again_a)
         repeats = self.gemm.repeats
         for operand, times in ((self.a, again_a), (self.b, again_b)):
             on, off = self.machine.dynamic_pj(self._crossing(operand, round(operand.size * repeats), 0))
@@ -318,7 +415,7 @@ class _Search:
         )
         # On-chip memories that are slower than the unit stretch every step alike; they run on its clock.
         work_ps = max(t.cycles * self.ps_per_cycle, 1e-9)
-        stretch = max(1.0, self.on_chip_ps / work_ps) * self.ps_per_cycle / fraction
+        stretch = max(1.0, t.on_chip_ps / work_ps) * self.ps_per_cycle / fraction
         a_ps = self.a.size * self.ps_per_byte(self.a.channel) / (g.m * g.k)
         b_ps = 0.0 if resident else self.b.size * self.ps_per_byte(self.b.channel)
         finish_ps, store_ps = self.finish_ps / fraction / (g.m * g.n), self.result_ps / (g.m * g.n)
@@ -329,21 +426,22 @@ class _Search:
             (g.repeats, *((steps[2], steps[0]) if t.n_outer else (steps[0], steps[2])), steps[1], *self.channel_ids),
             t.n_outer,
             (
-                *(self.step_cycles(x, y, z) * stretch for x in m for y in k for z in n),
-                *(x * y * a_ps for x in m for y in k),
-                *(g.b_share(y, z) * b_ps for y in k for z in n),
-                *(x * z * finish_ps for x in m for z in n),
-                *(x * z * store_ps for x in m for z in n),
+                *[self.step_cycles(x, y, z) * stretch for x in m for y in k for z in n],
+                *[x * y * a_ps for x in m for y in k],
+                *[self.b_share(y, z) * b_ps for y in k for z in n],
+                *[x * z * finish_ps for x in m for z in n],
+                *[x * z * store_ps for x in m for z in n],
             ),
             self.buffers,
         )
         busy = max(work_ps * stretch / self.ps_per_cycle, self.finish_ps * g.repeats / fraction)
-        return (
-            max(piped, busy + self.window_ps(resident=resident)) + self.model.fill_cycles * self.ps_per_cycle / fraction
-        )
+        edges = (self.once_ps + t.fill_ps) / fraction + self.away_ps
+        return max(piped, busy + self.window_ps(resident=resident)) + edges
 
     def window_ps(self, *, resident: bool) -> float:
         """Loads before the first step and stores after the last that nothing hides [ps]."""
+        if not self.machine.calibration.window_bytes:
+            return 0.0
         repeats = self.gemm.repeats
         loads = (self.a,) if resident else (self.a, self.b)
         return sum(
@@ -361,6 +459,11 @@ class _Search:
         return cache(self.model.step_cycles)
 
     @cached_property
+    def b_share(self) -> Callable[[int, int], float]:
+        """Part of B that a tile takes, once for each size."""
+        return cache(self.gemm.b_share)
+
+    @cached_property
     def channel_ids(self) -> tuple[int, int, int]:
         """The channels of A, B and what goes out, numbered."""
         sink = self.c.channel or next((x.channel for x in self.extras if x.channel), None)
@@ -371,40 +474,154 @@ class _Search:
     @cached_property
     def buffers(self) -> int:
         """Two where every memory that takes tiles is double-buffered, else transfers and work take turns."""
-        return 2 if all(self.machine.sram[name].double_buffered for name in self.tile_bytes) else 1
+        names = {*self.tile_bytes}
+        if self.levels.depth > 1 and self.levels.paths["output"]:
+            names.add(self.levels.paths["output"][0].name)
+        return 2 if all(self.machine.sram[name].double_buffered for name in names) else 1
 
-    def clocked(self, t: Tiling, energy_pj: tuple[float, float]) -> Clocked:
-        """A tiling's time at the clock that its power allows."""
-        return clocked(self.machine, energy_pj, lambda fraction: self.pipeline_ps(t, fraction, resident=False))
+    def outcome(self, candidate: _Candidate) -> tuple[Tiling, Clocked]:
+        """A candidate's time at the clock that its power allows, once for each."""
+        key = candidate.outer, candidate.inner
+        if key not in self._outcomes:
+            t = self.tiling(candidate.outer, candidate.inner, candidate.on_chip_ps, candidate.fill_ps)
+            found = clocked(
+                self.machine, candidate.energy_pj, lambda fraction: self.pipeline_ps(t, fraction, resident=False)
+            )
+            self._outcomes[key] = t, found
+        return self._outcomes[key]
+
+    @cached_property
+    def _outcomes(self) -> dict[tuple[int, tuple[int, ...] | None], tuple[Tiling, Clocked]]:
+        return {}
 
     def resident_ps(self, t: Tiling, outcome: Clocked) -> float:
         """A tiling's time at that clock with all of B on chip before it starts; its energy is the same [ps]."""
         if not self.prefetchable:
             return outcome.duration
-        return min(max(self.pipeline_ps(t, outcome.fraction, resident=True), outcome.floor), outcome.duration)
+        key = t, outcome.fraction
+        if key not in self._residents:
+            alone = self.pipeline_ps(t, outcome.fraction, resident=True)
+            self._residents[key] = min(max(alone, outcome.floor), outcome.duration)
+        return self._residents[key]
+
+    @cached_property
+    def _residents(self) -> dict[tuple[Tiling, float], float]:
+        return {}
 
     @property
     def prefetchable(self) -> bool:
         return self.machine.device.prefetches_weights and self.b.role == "weight" and self.b.channel is not None
 
-    def best(self) -> tuple[Tiling, Clocked]:
-        """The fastest tiling: in the order of their lower bounds, until the next bound is no better."""
-        bounds = self.lower_bound_ps()
-        indices = self.legal()
-        again_a, again_b = self.loads
-        on_chip, off_chip = self.energies_pj
-        # Of tilings that are bounded alike, the one that loads least comes first.
-        loaded = self.a.size * again_a + self.b.size * again_b
-        best: tuple[Tiling, Clocked] | None = None
-        for i in indices[np.lexsort((loaded[indices], bounds[indices]))]:
-            if best is not None and bounds[i] >= best[1].duration * (1 - ROUNDING):
-                break
-            tiling = self.tiling(i)
-            outcome = self.clocked(tiling, (float(on_chip[i]), float(off_chip[i])))
-            if best is None or outcome.duration < best[1].duration:
-                best = tiling, outcome
+    # --- the search --------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _order(self) -> tuple[npt.NDArray[np.int64], Array]:
+        """Outer tilings in the order of their lower bounds, of those that are bounded alike first what loads least."""
+        busy, energy, fill = self.on_chip
+        every = np.arange(len(busy))
+        bounds = self.lower_bound_ps(every, busy, fill, energy + self._crossing_pj[0])
+        return np.lexsort((self.loaded, bounds)), bounds
+
+    def candidates(self, free: Mapping[str, int], limit: Callable[[], float]) -> Iterator[_Candidate]:
+        """Every tiling that may be the best, by groups in the order of lower bounds; none that ``limit`` excludes."""
+        order, bounds = self._order
+        fits = self.legal(free)
+        order = order[fits[order]]
+        if self.levels.depth == 1:
+            busy, energy, _ = self.on_chip
+            crossing, off = self._crossing_pj
+            for i in order.tolist():
+                if bounds[i] >= limit():
+                    return
+                pj = float(energy[i] + crossing[i]), float(off[i])
+                yield _Candidate(float(bounds[i]), float(self.loaded[i]), i, None, float(busy[i]), 0.0, pj)
+            return
+        found = False
+        for start in range(0, len(order), AT_ONCE):
+            chunk = order[start : start + AT_ONCE]
+            if bounds[chunk[0]] >= limit():
+                return
+            for candidate in self._inside(chunk, [], free, limit):
+                found = True
+                yield candidate
+        if not found and limit() == float("inf"):
+            raise MappingError(*self._misfits(free))
+
+    def _inside(
+        self,
+        outer: npt.NDArray[np.int64],
+        inner: list[npt.NDArray[np.int64]],
+        free: Mapping[str, int],
+        limit: Callable[[], float],
+    ) -> Iterator[_Candidate]:
+        """Every way to nest tiles in these that may be the best; ``inner`` are the tiles of the depths that are chosen.
+
+        At a depth that is not the last the choices are bounded, and followed in the order of their bounds.
+        """
+        m, k, n, n_outer = self.tiles
+        column, levels = outer[:, None], self.levels
+        row = levels.choices[len(inner)]
+        tiles = [*(c.at(chosen[:, None]) for c, chosen in zip(levels.choices, inner, strict=False)), row]
+        room = {name: size[column] for name, size in self.tile_bytes.items()}
+        costs = levels.costs(Outer(m[column], k[column], n[column], n_outer[column]), tiles, room, free)
+        # Nothing is gained by memories that wait for the unit.
+        busy = np.maximum(costs.on_chip_ps, (self.cycles * self.ps_per_cycle)[column])
+        lines, places = np.nonzero(costs.legal)
+        fill = costs.fill_ps[lines, places]
+        energy = costs.on_chip_pj[lines, places] + self._fixed_pj + self._crossing_pj[0][outer[lines]]
+        bounds = self.lower_bound_ps(outer[lines], busy[lines, places], fill, energy)
+        last = len(tiles) == levels.depth - 1
+        if last:
+            kept = np.flatnonzero(bounds < limit())
+            starts = np.flatnonzero(np.diff(lines[kept], prepend=-1))
+            fronts = [
+                own[_front(busy[lines[own], places[own]], fill[own], energy[own], self.machine.power_w is not None)]
+                for own in np.split(kept, starts[1:])
+                if len(own)
+            ]
+            order = np.concatenate(fronts) if fronts else kept
+            order = order[np.lexsort((energy[order], self.loaded[outer[lines[order]]], bounds[order]))]
+        else:
+            order = np.argsort(bounds, kind="stable")
+        for start in range(0, len(order), AT_ONCE):
+            chunk = order[start : start + AT_ONCE]
+            if bounds[chunk[0]] >= limit():
+                return
+            deeper = [*(c[lines[chunk]] for c in inner), places[chunk]]
+            if not last:
+                yield from self._inside(outer[lines[chunk]], deeper, free, limit)
+                continue
+            for at, *chosen in zip(chunk.tolist(), *(d.tolist() for d in deeper), strict=True):
+                if bounds[at] >= limit():
+                    return
+                i = int(outer[lines[at]])
+                pj = float(energy[at]), float(self.off_chip_pj[i])
+                on_chip_ps = float(busy[lines[at], places[at]])
+                loaded = float(self.loaded[i])
+                yield _Candidate(float(bounds[at]), loaded, i, tuple(chosen), on_chip_ps, float(fill[at]), pj)
+
+    @cached_property
+    def _fixed_pj(self) -> float:
+        """Energy that no tiling changes: arithmetic and registers [pJ]."""
+        return self.machine.dynamic_pj(self.work_counts)[0]
+
+    def best(self, free: Mapping[str, int]) -> tuple[Tiling, Clocked]:
+        """The fastest tiling; of those that are equally fast, the one that loads least from beyond the chip."""
+        best: tuple[float, float, Tiling, Clocked] | None = None
+
+        def limit() -> float:
+            return float("inf") if best is None else best[0] * (1 - ROUNDING)
+
+        for candidate in self.candidates(free, limit):
+            tiling, outcome = self.outcome(candidate)
+            if best is not None:
+                shorter = outcome.duration < best[0] * (1 - ROUNDING)
+                alike = outcome.duration <= best[0] and candidate.loaded < best[1]
+                if not (shorter or alike):
+                    continue
+            best = outcome.duration, candidate.loaded, tiling, outcome
         assert best is not None
-        return best
+        return best[2], best[3]
 
     # --- counts ------------------------------------------------------------------------------------------------------
 
@@ -427,17 +644,22 @@ class _Search:
         ]
 
     @cached_property
-    def fixed_counts(self) -> tuple[Count, ...]:
-        """Actions that no tiling changes: arithmetic, registers and on-chip traffic."""
+    def work_counts(self) -> tuple[Count, ...]:
+        """Actions that no tiling changes: arithmetic and registers."""
         macs, dtype = executed_macs(self.op), self.op.dtype
         counts = [Count(f"mac.{dtype}", "-", macs), *elementary_counts(self.op, dtype)]
         counts += [
             Count("register", operand, round(bits * macs)) for operand, bits in self.model.register_bits_per_mac()
         ]
-        for traffic in self.model.traffic():
-            counts.append(Count(f"{traffic.memory}.read", traffic.operand, traffic.read_bytes))
-            counts.append(Count(f"{traffic.memory}.write", traffic.operand, traffic.write_bytes))
         return tuple(counts)
+
+    def traffic(self, t: Tiling) -> list[Traffic]:
+        """On-chip traffic."""
+        if t.inner is None:
+            parts = {"m": (self.gemm.m, t.m), "k": (self.gemm.k, t.k), "n": (self.gemm.n, t.n)}[self.model.streamed]
+            return self.unit_traffic(ceil_div(*parts) if self.model.nested else 1)
+        m, k, n = (np.array([[float(size)]]) for size in (t.m, t.k, t.n))
+        return self.levels.traffic(Outer(m, k, n, np.array([[t.n_outer]])), t.inner)
 
     def _crossing(self, operand: Operand, read: int, written: int) -> list[Count]:
         """Actions of bytes between chip and beyond: what comes is written to the buffer, what goes is read from it."""
@@ -453,7 +675,9 @@ class _Search:
     def counts(self, t: Tiling) -> tuple[Count, ...]:
         """Every action of the op."""
         crossing = [count for moved in self.moved(t) for count in self._crossing(*moved)]
-        return tuple(count for count in (*self.fixed_counts, *crossing) if count.amount)
+        return tuple(
+            count for count in (*self.work_counts, *_traffic_counts(self.traffic(t)), *crossing) if count.amount
+        )
 
     def channel_bytes(self, t: Tiling) -> dict[str, int]:
         """Bytes over each channel."""
@@ -462,6 +686,37 @@ class _Search:
             if operand.channel is not None and read + written:
                 total[operand.channel] = total.get(operand.channel, 0) + read + written
         return total
+
+    def describe(self, t: Tiling) -> str:
+        """Its tiles, for people."""
+        inside: tuple[InnerTile, ...] = () if t.inner is None else self.levels.tiles(t.inner)
+        nested = "".join(f", inside it {tile}" for tile in inside)
+        return f"{t.m}x{t.k}x{t.n}, {'n' if t.n_outer else 'm'} outside{nested}; {self.model.describe()}"
+
+
+def _traffic_counts(traffic: list[Traffic]) -> list[Count]:
+    return [
+        count
+        for t in traffic
+        for count in (
+            Count(f"{t.memory}.read", t.operand, t.read_bytes),
+            Count(f"{t.memory}.write", t.operand, t.write_bytes),
+        )
+    ]
+
+
+def _front(busy: Array, fill: Array, energy: Array, counts_energy: bool) -> npt.NDArray[np.int64]:
+    """Of mappings those that no other beats in time and fill, and in energy where that counts."""
+    order = np.lexsort((energy, fill, busy))
+    least = np.minimum.accumulate(fill[order])
+    shorter = np.concatenate(([True], fill[order][1:] < least[:-1]))
+    if not counts_energy:
+        return order[shorter]
+    kept: list[int] = []
+    for i in order.tolist():
+        if not any(fill[j] <= fill[i] and energy[j] <= energy[i] for j in kept):
+            kept.append(i)
+    return np.array(kept)
 
 
 def check_sparsity(op: Matmul | Conv2d, unit: object, machine: Machine) -> None:
@@ -486,28 +741,38 @@ def map_matrix(op: Matmul | Conv2d, machine: Machine, placement: Placement) -> T
 
     Raises MappingError where no unit multiplies the format or no tiling fits.
     """
-    unit = matrix_unit(machine, op.dtype)
-    check_sparsity(op, unit, machine)
-    model = matrix_model(unit, gemm_of(op), op.dtype, machine.device, machine.cores)
-    if machine.count_cycles:
-        model = counted(model, op.name, machine.seed)
-    search = _Search(op, machine, placement, model, unit)
-    tiling, outcome = search.best()
-    cycles = tiling.cycles + model.fill_cycles
+    search = _search(op, machine, placement)
+    tiling, outcome = search.best(dict(placement.free_bytes))
+    cycles = tiling.cycles + search.model.fill_cycles
     early = (search.b.channel, int(search.b.size * search.gemm.repeats)) if search.b.channel else None
     return finished(
         op,
         machine,
         outcome,
         unit="matrix",
-        freq_hz=unit.freq_hz,
+        freq_hz=search.unit.freq_hz,
         cycles=cycles,
-        compute_s=cycles / unit.freq_hz,
-        on_chip_s=search.on_chip_ps / PS_PER_S,
+        compute_s=cycles / search.unit.freq_hz,
+        on_chip_s=tiling.on_chip_ps / PS_PER_S,
         channel_bytes=search.channel_bytes(tiling),
         counts=search.counts(tiling),
-        tiling=f"{tiling}; {model.describe()}",
+        tiling=search.describe(tiling),
         macs=executed_macs(op),
         resident=search.resident_ps(tiling, outcome),
         prefetch=early if search.prefetchable else None,
     )
+
+
+def _search(op: Matmul | Conv2d, machine: Machine, placement: Placement) -> _Search:
+    """The search for an op with its operands so placed; the machine keeps it for other surroundings."""
+    key = id(op), placement.sources, placement.sink
+    kept = machine.searches.get(key)
+    if isinstance(kept, _Search) and kept.op is op:
+        return kept
+    unit = matrix_unit(machine, op.dtype)
+    check_sparsity(op, unit, machine)
+    model = matrix_model(unit, gemm_of(op), op.dtype, machine.device, machine.cores)
+    if machine.count_cycles:
+        model = counted(model, op.name, machine.seed)
+    machine.searches[key] = search = _Search(op, machine, placement.sources, placement.sink, model, unit)
+    return search
