@@ -40,7 +40,7 @@ OpKind = Literal[
 Function = Literal[
     "identity", "add", "sub", "mul", "div", "affine", "relu", "clip", "leaky_relu", "max", "min", "abs", "neg",
     "compare", "select", "exp", "log", "sqrt", "reciprocal", "pow", "erf", "tanh", "sigmoid", "hard_sigmoid",
-    "silu", "gelu", "rotary",
+    "silu", "gelu", "mish", "hard_swish", "rotary",
 ]  # fmt: skip
 """Elementwise functions; a test holds them equal to the workload's."""
 RESERVED_NAMES = frozenset({"mac", "add", "mul", "special", "register", "array"})

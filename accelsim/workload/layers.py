@@ -124,17 +124,7 @@ class Layers:
     ) -> Tensor:
         """A convolution without bias, batch normalisation and (unless it is None) an activation function."""
         x = self.batch_norm(f"{name}.bn", self.conv(name, x, channels, kernel, **how))
-        return self.activation(f"{name}.{act}", act, x) if act else x
-
-    def activation(self, name: str, function: str, x: Tensor) -> Tensor:
-        """A function of ``FUNCTIONS``, or ``mish`` or ``hard_swish`` in parts."""
-        parts = {"mish": ("exp", "log", "tanh"), "hard_swish": ("hard_sigmoid",)}.get(function)
-        if parts is None:
-            return self.elementwise(name, function, x)
-        gate = x
-        for part in parts:
-            gate = self.elementwise(f"{name}.{part}", part, gate)
-        return self.elementwise(name, "mul", gate, x)
+        return self.elementwise(f"{name}.{act}", act, x) if act else x
 
     def pool(self, name: str, x: Tensor, kernel: int, *, stride: int | None = None, pad: Padding = 0) -> Tensor:
         """A maximum or mean over square windows."""
@@ -150,7 +140,7 @@ class Layers:
     def squeeze_excite(self, name: str, x: Tensor, width: int, *, act: str = "relu") -> Tensor:
         """Channels weighted by two pointwise convolutions of their means (Hu et al., CVPR 2018)."""
         gate = self.conv(f"{name}.reduce", self.global_pool(f"{name}.mean", x), width, 1, bias=True)
-        gate = self.conv(f"{name}.expand", self.activation(f"{name}.{act}", act, gate), x.shape[1], 1, bias=True)
+        gate = self.conv(f"{name}.expand", self.elementwise(f"{name}.{act}", act, gate), x.shape[1], 1, bias=True)
         return self.elementwise(f"{name}.scale", "mul", x, self.elementwise(f"{name}.sigmoid", "sigmoid", gate))
 
     def upsample(self, name: str, x: Tensor, factor: int = 2) -> Tensor:

@@ -200,7 +200,8 @@ def _einsum(net: Translation, node: Node) -> Iterator[Op]:
 ELEMENTWISE: dict[str, str] = {
     "Relu": "relu", "ThresholdedRelu": "relu", "LeakyRelu": "leaky_relu", "PRelu": "leaky_relu", "Clip": "clip",
     "Sigmoid": "sigmoid", "HardSigmoid": "hard_sigmoid", "Tanh": "tanh", "Erf": "erf", "Gelu": "gelu",
-    "FastGelu": "gelu", "BiasGelu": "gelu", "Swish": "silu", "QuickGelu": "silu",
+    "FastGelu": "gelu", "BiasGelu": "gelu", "Swish": "silu", "QuickGelu": "silu", "Mish": "mish",
+    "HardSwish": "hard_swish",
     "Exp": "exp", "Log": "log", "Sqrt": "sqrt", "Reciprocal": "reciprocal", "Abs": "abs", "Neg": "neg",
     "Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Mod": "div", "Pow": "pow", "CumSum": "add",
     "Equal": "compare", "Greater": "compare", "Less": "compare", "GreaterOrEqual": "compare",
@@ -233,9 +234,7 @@ def _power(net: Translation, node: Node) -> str:
 
 
 COMPOSED: dict[str, tuple[str, ...]] = {
-    "HardSwish": ("hard_sigmoid", "mul*"),
     "Softplus": ("exp", "log"),
-    "Mish": ("exp", "log", "tanh", "mul*"),
     "Elu": ("exp", "select*"),
     "Selu": ("exp", "select*"),
     "Celu": ("exp", "select*"),

@@ -100,12 +100,14 @@ FUNCTIONS: dict[str, Elementary] = {
     "hard_sigmoid": Elementary(add=3, mul=1),
     "silu": Elementary(add=1, mul=1, special=2),
     "gelu": Elementary(add=1, mul=3, special=1),
+    "mish": Elementary(add=1, mul=1, special=3),
+    "hard_swish": Elementary(add=3, mul=2),
     "rotary": Elementary(add=1, mul=2),
 }
 """What one element of an elementwise function costs.
 
-GELU is ``x/2 * (1 + erf(x / sqrt 2))``; ``rotary`` turns pairs of elements by an angle whose sine and cosine are read
-(Su et al., RoFormer, 2021).
+GELU is ``x/2 * (1 + erf(x / sqrt 2))``, Mish ``x * tanh(log(1 + exp(x)))``; ``rotary`` turns pairs of elements by an
+angle whose sine and cosine are read (Su et al., RoFormer, 2021).
 """
 
 
