@@ -83,6 +83,38 @@ def test_yolov4(size, bflops):
     assert graph.parameters == pytest.approx(64.36e6, rel=0.001)
 
 
+@pytest.mark.parametrize(("size", "bflops"), [(416, 65.86), (608, 140.69)])
+def test_yolov3(size, bflops):
+    """darknet prints 65.86 and 140.69 BFLOPs; 62.0 M parameters, 61.95 M of them in gluoncv's count."""
+    graph = load_workload("yolov3", params={"size": size})
+    assert 2 * graph.macs == pytest.approx(bflops * 1e9, rel=0.005)
+    assert graph.parameters == pytest.approx(61.95e6, rel=0.001)
+
+
+@pytest.mark.parametrize(
+    ("percent", "size", "mega_macs", "mega_parameters"),
+    [
+        (100, 224, 300, 3.47), (75, 224, 209, 2.61), (50, 224, 97, 1.95), (35, 224, 59, 1.66), (100, 192, 221, 3.47),
+        (50, 160, 50, 1.95), (100, 128, 99, 3.47), (35, 128, 20, 1.66),
+    ],
+)  # fmt: skip
+def test_widths_and_sizes_of_mobilenet_v2(percent, size, mega_macs, mega_parameters):
+    """TensorFlow slim's table (nets/mobilenet/README.md): MACs and parameters, millions.
+
+    2 %: the table prints two or three digits; 1.5 %: its parameters leave shifts (or scales) out.
+    """
+    graph = load_workload("mobilenet_v2", params={"width_percent": percent, "size": size})
+    assert graph.macs / 1e6 == pytest.approx(mega_macs, rel=0.02)
+    assert graph.parameters / 1e6 == pytest.approx(mega_parameters, rel=0.015)
+
+
+def test_a_quarter_of_mobilenet_v1():
+    """Howard et al., Tables 6 and 7: width 0.25 has 41 M multiply-adds and 0.5 M parameters; 128 pixels 186 M."""
+    quarter = load_workload("mobilenet_v1", params={"width_percent": 25})
+    assert (round(quarter.macs / 1e6), round(quarter.parameters / 1e6, 1)) == (41, 0.5)
+    assert round(load_workload("mobilenet_v1", params={"size": 128}).macs / 1e6) == 186
+
+
 def test_yolov4_takes_whole_cells():
     with pytest.raises(WorkloadError, match="size=400: want a multiple of 32"):
         load_workload("yolov4", params={"size": 400})
@@ -100,6 +132,7 @@ def test_yolov4_takes_whole_cells():
         ("roberta_base", 124_645_632, "transformers, RobertaModel with its pooler"),
         ("gpt2", 124_439_808, "transformers, GPT2LMHeadModel"),
         ("gpt2_large", 774_030_080, "transformers, GPT2LMHeadModel"),
+        ("opt_1p3b", 1_315_758_080, "transformers, OPTForCausalLM"),
         ("llama_7b", 6_738_415_616, "transformers, LlamaForCausalLM"),
         ("llama2_13b", 13_015_864_320, "transformers, LlamaForCausalLM"),
         ("llama2_70b", 68_976_648_192, "transformers, LlamaForCausalLM"),

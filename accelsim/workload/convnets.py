@@ -140,25 +140,40 @@ MOBILENET_V1 = (
 """Channels and stride of each depthwise separable convolution (Howard et al., 2017, Table 1)."""
 
 
-def mobilenet_v1_features(net: Layers, images: Tensor) -> list[Tensor]:
+MOBILENET_PARAMS = {"size": (224, 32, 4096), "width_percent": (100, 10, 200)}
+"""Pixels of an image's side, and channels over those of the paper's width 1.0."""
+
+
+def mobilenet_v1_features(net: Layers, images: Tensor, width_percent: int = 100) -> list[Tensor]:
     """Return what each separable convolution leaves, padded as TensorFlow does."""
-    x = net.conv_bn("conv0", images, 32, 3, stride=2, pad="same", act="clip")
+    x = net.conv_bn("conv0", images, 32 * width_percent // 100, 3, stride=2, pad="same", act="clip")
     left = []
     for i, (channels, stride) in enumerate(MOBILENET_V1, start=1):
         x = net.conv_bn(
             f"conv{i}.depthwise", x, x.shape[1], 3, stride=stride, pad="same", groups=x.shape[1], act="clip"
         )
-        x = net.conv_bn(f"conv{i}.pointwise", x, channels, 1, act="clip")
+        x = net.conv_bn(f"conv{i}.pointwise", x, channels * width_percent // 100, 1, act="clip")
         left.append(x)
     return left
 
 
 def mobilenet_v1(batch: int, params: Mapping[str, int]) -> Graph:
-    """Width 1.0, 224 x 224 pixels, a thousand classes; its ReLU6 is a clip."""
+    """A thousand classes; its ReLU6 is a clip."""
     net = Layers(batch)
-    x = mobilenet_v1_features(net, net.input("images", 3, 224, 224))[-1]
+    images = net.input("images", 3, params["size"], params["size"])
+    x = mobilenet_v1_features(net, images, params["width_percent"])[-1]
     net.softmax("softmax", net.dense("fc", net.global_pool("avgpool", x), CLASSES))
-    return net.graph("mobilenet_v1", source="Howard et al., arXiv 1704.04861, Table 1")
+    return net.graph("mobilenet_v1", params=params, source="Howard et al., arXiv 1704.04861, Table 1")
+
+
+def rounded_channels(count: float) -> int:
+    """Return the multiple of 8 that is nearest, but no less than 90 % (Sandler et al.'s code, and Tan and Le's).
+
+    >>> rounded_channels(32 * 0.35), rounded_channels(24 * 0.75)
+    (16, 24)
+    """
+    rounded = max(8, int(count + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * count else rounded
 
 
 def inverted_residual(
@@ -187,15 +202,17 @@ MOBILENET_V2 = (
 
 
 def mobilenet_v2(batch: int, params: Mapping[str, int]) -> Graph:
-    """Width 1.0, 224 x 224 pixels; its ReLU6 is a clip."""
-    net = Layers(batch)
-    x = net.conv_bn("conv0", net.input("images", 3, 224, 224), 32, 3, stride=2, act="clip")
-    for stage, (expand, channels, repeats, stride) in enumerate(MOBILENET_V2, start=1):
+    """A thousand classes; its ReLU6 is a clip; a width below 1.0 leaves the last 1,280 channels as they are."""
+    net, width = Layers(batch), params["width_percent"] / 100
+    images = net.input("images", 3, params["size"], params["size"])
+    x = net.conv_bn("conv0", images, rounded_channels(32 * width), 3, stride=2, act="clip")
+    for stage, (expand, count, repeats, stride) in enumerate(MOBILENET_V2, start=1):
+        channels = rounded_channels(count * width)
         for i in range(repeats):
             x = inverted_residual(net, f"stage{stage}.{i}", x, channels, expand=expand, stride=1 if i else stride)
-    x = net.conv_bn("conv_last", x, 1280, 1, act="clip")
+    x = net.conv_bn("conv_last", x, rounded_channels(1280 * max(1.0, width)), 1, act="clip")
     net.dense("fc", net.global_pool("avgpool", x), CLASSES)
-    return net.graph("mobilenet_v2", source="Sandler et al., CVPR 2018, Table 2")
+    return net.graph("mobilenet_v2", params=params, source="Sandler et al., CVPR 2018, Table 2")
 
 
 # --- EfficientNet ---------------------------------------------------------------------------------------------------
@@ -213,8 +230,7 @@ def efficientnet(
     """Return a builder of B0 scaled in width and depth: channels to the nearest 8, repeats up."""
 
     def channels(count: int) -> int:
-        scaled = max(8, int(count * width + 4) // 8 * 8)
-        return scaled + 8 if scaled < 0.9 * count * width else scaled
+        return rounded_channels(count * width)
 
     def build(batch: int, params: Mapping[str, int]) -> Graph:
         net = Layers(batch)

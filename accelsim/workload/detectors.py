@@ -59,19 +59,44 @@ def ssd_mobilenet_v1(batch: int, params: Mapping[str, int]) -> Graph:
     )
 
 
-# --- YOLO v4 --------------------------------------------------------------------------------------------------------
+# --- YOLO -----------------------------------------------------------------------------------------------------------
 
 YOLO_SIZE = 32
 """Pixels to a cell of the coarsest grid: sizes are multiples of it."""
 
 
-def yolov4(batch: int, params: Mapping[str, int]) -> Graph:
-    """CSPDarknet-53, spatial pyramid pooling, path aggregation and three heads for 80 classes; ``size`` pixels."""
+def _square(net: Layers, name: str, params: Mapping[str, int]) -> Tensor:
     size = params["size"]
     if size % YOLO_SIZE:
-        raise WorkloadError(f"yolov4: --param size={size}: want a multiple of {YOLO_SIZE}, such as 416 or 608")
+        raise WorkloadError(f"{name}: --param size={size}: want a multiple of {YOLO_SIZE}, such as 416 or 608")
+    return net.input("images", 3, size, size)
+
+
+def yolov3(batch: int, params: Mapping[str, int]) -> Graph:
+    """Darknet-53 and three heads for 80 classes; ``size`` pixels."""
     net = Layers(batch)
-    x = net.conv_bn("conv0", net.input("images", 3, size, size), 32, 3, act="mish")
+    x = net.conv_bn("conv0", _square(net, "yolov3", params), 32, 3, act="leaky_relu")
+    stages = []
+    for i, (channels, depth) in enumerate(((64, 1), (128, 2), (256, 8), (512, 8), (1024, 4)), start=1):
+        x = net.conv_bn(f"stage{i}.down", x, channels, 3, stride=2, act="leaky_relu")
+        for block in range(depth):
+            y = _alternating(net, f"stage{i}.{block}", x, channels // 2, 2)
+            x = net.elementwise(f"stage{i}.{block}.add", "add", y, x)
+        stages.append(x)
+    x = _alternating(net, "neck1", x, 512, 5)
+    _head(net, "head1", x)
+    for i, (channels, finer) in enumerate(((256, stages[3]), (128, stages[2])), start=2):
+        x = net.conv_bn(f"neck{i}.narrow", x, channels, 1, act="leaky_relu")
+        x = net.concat(f"neck{i}.concat", net.upsample(f"neck{i}.upsample", x), finer)
+        x = _alternating(net, f"neck{i}", x, channels, 5)
+        _head(net, f"head{i}", x)
+    return net.graph("yolov3", params=params, source="Redmon and Farhadi, arXiv 1804.02767; yolov3.cfg of darknet")
+
+
+def yolov4(batch: int, params: Mapping[str, int]) -> Graph:
+    """CSPDarknet-53, spatial pyramid pooling, path aggregation and three heads for 80 classes; ``size`` pixels."""
+    net = Layers(batch)
+    x = net.conv_bn("conv0", _square(net, "yolov4", params), 32, 3, act="mish")
     stages = []
     for i, (channels, depth) in enumerate(((64, 1), (128, 2), (256, 8), (512, 8), (1024, 4)), start=1):
         x = _cross_stage(net, f"stage{i}", x, channels, depth)

@@ -62,12 +62,17 @@ BUILDERS: dict[str, Builder] = {
         convnets.resnet("se_resnext101_32x4d", (3, 4, 23, 3), groups=32, base=128, squeeze=16),
     ),
     "inception_v3": _image("Inception v3 for 299 x 299 images", convnets.inception_v3),
-    "mobilenet_v1": _image("MobileNet v1, width 1.0", convnets.mobilenet_v1),
-    "mobilenet_v2": _image("MobileNet v2, width 1.0", convnets.mobilenet_v2),
+    "mobilenet_v1": Builder(
+        "MobileNet v1; --param size, width_percent", convnets.mobilenet_v1, convnets.MOBILENET_PARAMS
+    ),
+    "mobilenet_v2": Builder(
+        "MobileNet v2; --param size, width_percent", convnets.mobilenet_v2, convnets.MOBILENET_PARAMS
+    ),
     "efficientnet_b0": _image("EfficientNet-B0", convnets.efficientnet("efficientnet_b0", 224)),
     "efficientnet_b4": _image("EfficientNet-B4, 380 x 380", convnets.efficientnet("efficientnet_b4", 380, 1.4, 1.8)),
     "ssd_resnet34": _image("MLPerf's SSD-large, 1200 x 1200", detectors.ssd_resnet34),
     "ssd_mobilenet_v1": _image("MLPerf's SSD-small, 300 x 300", detectors.ssd_mobilenet_v1),
+    "yolov3": Builder("YOLO v3; --param size=608", detectors.yolov3, {"size": (416, 32, 4096)}),
     "yolov4": Builder("YOLO v4; --param size=608", detectors.yolov4, {"size": (416, 32, 4096)}),
     **{name: Builder(*parts) for name, parts in SINGLE_OPS.items()},
 }

@@ -280,6 +280,10 @@ MISTRAL, MIXTRAL = "Jiang et al., arXiv 2310.06825, Table 1", "Jiang et al., arX
 DECODERS: tuple[Decoder, ...] = (
     _gpt("gpt2", 12, 768, 12),
     _gpt("gpt2_large", 36, 1280, 20),
+    Decoder(
+        name="opt_1p3b", layers=24, width=2048, heads=32, kv_heads=32, feed_forward=8192, vocabulary=50272,
+        positions=2050, tied=True, activation="relu", source="Zhang et al., OPT, arXiv 2205.01068, Table 1",
+    ),
     _gpt("gpt3_xl", 24, 2048, 16, positions=2048),
     _gpt("gpt3_2p7b", 32, 2560, 32, positions=2048),
     _gpt("gpt3_175b", 96, 12288, 96, positions=2048),
