@@ -30,6 +30,8 @@ QUICK_S, FULL_S = 0.1, 0.5
 @click.option("--dtype", "dtypes", metavar="P[,P...]", help="Formats (fp32; with torch bf16 too, on a GPU fp16).")
 @click.option("--op", "ops", metavar="OP[,OP...]", help="Only these: gemm, conv2d, softmax ... (all).")
 @click.option("--quick", is_flag=True, help="A small grid, in a minute.")
+@click.option("--clock", type=click.Choice(["wall", "cpu"]), default="wall", show_default=True,
+              help="cpu: the process's own time, where other work disturbs; for one thread.")  # fmt: skip
 @click.option("--take", type=click.Choice(["median", "least"]), default="median", show_default=True,
               help="Of a kernel's samples; least: where other work disturbs them.")  # fmt: skip
 @click.option("--out", "out", metavar="FILE", default="measured.csv", show_default=True, help="The CSV file.")
@@ -40,6 +42,7 @@ def command(
     dtypes: str | None,
     ops: str | None,
     quick: bool,
+    clock: Literal["wall", "cpu"],
     take: Literal["median", "least"],
     out: str,
 ) -> None:
@@ -54,6 +57,8 @@ def command(
     options.writable_files({"--out": out})
     if out == "-":
         raise InputError("--out -: want a file, which an interrupted measurement goes on with")
+    if clock == "cpu" and (threads != 1 or device != "cpu"):
+        raise InputError("--clock cpu: counts the time of one thread; want --device cpu --threads 1 with it")
     opened = backend(name, device, threads)
     formats = dtypes.split(",") if dtypes else list(opened.defaults)
     unknown = [one for one in formats if one not in opened.dtypes]
@@ -64,7 +69,7 @@ def command(
     click.echo(f"{opened.device}, {opened.framework}: {len(left)} of {len(grid)} kernels to measure into {out}")
     for warning in opened.warnings():
         click.echo(f"! {warning}")
-    _run(left, opened, Path(out), Budget(QUICK_S if quick else FULL_S, take=take))
+    _run(left, opened, Path(out), Budget(QUICK_S if quick else FULL_S, take=take, clock=clock))
 
 
 def _run(left: Sequence[Case], opened: Backend, out: Path, budget: Budget) -> None:

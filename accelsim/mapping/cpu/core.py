@@ -27,6 +27,9 @@ Number = TypeVar("Number", float, Array)
 
 BLOCK_SHARE = 0.5
 """Of a cache, for the block that stays; the rest is for what streams past (ASSUMED; BLIS leaves it a few ways)."""
+KEPT_SHARE = 0.75
+"""Of a cache, that keeps what a loop comes back to when it has gone through all of it: least recently used lines of a
+full cache are those that are wanted next (ASSUMED)."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class Cpu:
         """The nearest cache that holds so many bytes of each core, of all together; the last where none does."""
         level = of_core * 0 + self.last
         for i in range(self.last - 1, -1, -1):
-            fits = (of_core if self.caches[i].scope == "core" else of_all) <= self.caches[i].capacity_bytes
+            fits = (of_core if self.caches[i].scope == "core" else of_all) <= self.caches[i].capacity_bytes * KEPT_SHARE
             level = np.where(fits, i, level) if isinstance(level, np.ndarray) else i if fits else level
         return level
 

@@ -304,16 +304,14 @@ class _Search:
 
     @cached_property
     def homes(self) -> tuple[Array, Array, Array]:
-        """Levels of a block of A, of a panel of B and of unfinished sums while the loops come back to them."""
-        own = self.cpu.caches[self.cpu.private].capacity_bytes
-        block = self.a / (self.panels * self.blocks)
-        panel = self.b / (self.panels * self.widths)
-        near = block + self.columns * self.kc * self.element <= self.cpu.caches[0].capacity_bytes * SLIVER_SHARE
-        sums = self.c * self.sums / self.widths
+        """Levels of a panel of A, of one of B and of unfinished sums while the loops come back to them."""
+        own = self.cpu.caches[self.cpu.private].capacity_bytes * BLOCK_SHARE
+        # Each by its own size alone: what a larger cache lets another one keep must not drive it out.
+        block = self.a / self.panels + self.columns * self.kc * self.element
         return (
-            np.where(near, 0, self.cpu.private),
-            np.where(block + panel <= own, self.cpu.private, self.outer),
-            np.where(sums <= own * BLOCK_SHARE, self.cpu.private, self.outer),
+            np.where(block <= self.cpu.caches[0].capacity_bytes * SLIVER_SHARE, 0, self.cpu.private),
+            np.where(self.b / self.panels <= own, self.cpu.private, self.outer),
+            np.where(self.c * self.sums <= own, self.cpu.private, self.outer),
         )
 
     @cached_property
@@ -464,12 +462,12 @@ class _Search:
     def bare(self) -> npt.NDArray[np.bool_]:
         """Whether a matrix product may do without packing.
 
-        It may where a core's own cache holds a thread's operands, and where it is one with a vector. Beyond that cache
-        strides cost misses of the TLB and conflicts (Goto and van de Geijn, sec. 4).
+        It may where a core's own cache holds both operands (of one product of a batch), and where it is one with a
+        vector. Beyond that cache strides cost misses of the TLB and conflicts (Goto and van de Geijn, sec. 4).
         """
         if min(self.gemm.m, self.gemm.n) == 1:
             return np.ones_like(self.a, dtype=bool)
-        fits: npt.NDArray[np.bool_] = self.a + self.b <= self.cpu.caches[self.cpu.private].capacity_bytes
+        fits: npt.NDArray[np.bool_] = self.all_a + self.all_b <= self.cpu.caches[self.cpu.private].capacity_bytes
         return fits
 
     def best(self) -> _Plan:

@@ -37,8 +37,8 @@ class Backend(Protocol):
         """Those that are measured unless the user says others."""
 
     @property
-    def timing(self) -> str:
-        """Which clock."""
+    def synchronised(self) -> str:
+        """How it waits for kernels that run on, in words; empty where none do."""
 
     def warnings(self) -> Sequence[str]:
         """What the user should know before the measurement."""

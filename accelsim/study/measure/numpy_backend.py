@@ -56,7 +56,7 @@ class NumpyBackend:
     name = "numpy"
     dtypes: Sequence[str] = ("fp32", "fp64")
     defaults: Sequence[str] = ("fp32",)
-    timing = "time.perf_counter"
+    synchronised = ""
 
     @classmethod
     def open(cls, threads: int | None) -> NumpyBackend:

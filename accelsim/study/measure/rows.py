@@ -57,7 +57,7 @@ def measure(
             yield Measured(case, None)
             continue
         timing = time_call(call, budget, wait=backend.wait)
-        _append(file, _line(_cells(case, backend, timing, budget.take, facts)))
+        _append(file, _line(_cells(case, backend, timing, budget, facts)))
         yield Measured(case, timing)
 
 
@@ -78,7 +78,7 @@ def _key(row: dict[str, str]) -> tuple[str, ...]:
     return (*(row.get(column) or "" for column in ("device", "op", "dtype", *SIZES, "framework")), threads)
 
 
-def _cells(case: Case, backend: Backend, timing: Timing, take: str, facts: dict[str, str]) -> list[str]:
+def _cells(case: Case, backend: Backend, timing: Timing, budget: Budget, facts: dict[str, str]) -> list[str]:
     plain = _plain(case, backend)
     measured = {
         "spread": f"{timing.spread:.4f}",
@@ -92,7 +92,7 @@ def _cells(case: Case, backend: Backend, timing: Timing, take: str, facts: dict[
         **plain,
         "extra": extra,
         "latency_us": f"{timing.taken_s * 1e6:.4f}",
-        "timing": f"{take} of samples of back-to-back calls after a warm-up, {backend.timing}",
+        "timing": budget.timing + backend.synchronised,
         "source_repo": f"accelsim measure {backend.name}",
         "licence": "the measurer's own",
     }

@@ -59,10 +59,9 @@ class TorchBackend:
         return self.dtypes[:-1]
 
     @property
-    def timing(self) -> str:
-        """The clock."""
-        waiting = ", synchronised after each sample" if self.kind == "cuda" else ""
-        return f"time.perf_counter{waiting}"
+    def synchronised(self) -> str:
+        """After each sample, on a GPU."""
+        return ", synchronised after each sample" if self.kind == "cuda" else ""
 
     @property
     def device(self) -> str:
