@@ -18,7 +18,7 @@ from accelsim.mapping.models import gemm_of, matrix_model
 from accelsim.mapping.on_chip import busy_seconds
 from accelsim.simulation import simulate
 from accelsim.workload.graph import Graph
-from accelsim.workload.ops import Matmul, Tensor
+from accelsim.workload.ops import Elementwise, Matmul, Tensor
 
 
 def product_op(m, k, n, batch=1):
@@ -316,6 +316,18 @@ def test_latencies_are_paid_once_on_the_way_in():
     late = [memory("near", 2**16, 1e12, latency_s=1e-7), memory("far", 2**18, 1e12, latency_s=2e-7)]
     plain = duration_ps(op, device_of(memories))
     assert duration_ps(op, device_of(late, dram={"latency_s": 4e-7})) == pytest.approx(plain + 700_000, abs=2)
+
+
+def test_a_vector_op_waits_for_its_first_operands_too():
+    x, y = (Tensor(name=name, shape=(64, 64), dtype="int8") for name in "xy")
+    op = Elementwise(name="relu", inputs=(x,), outputs=(y,), function="relu")
+
+    def picoseconds(near_s, dram_s):
+        device = device_of([memory("near", 2**16, 1e12, latency_s=near_s)], dram={"latency_s": dram_s})
+        machine = machine_of(device)
+        return map_op(op, machine, Placement(("dram",), "dram", machine.all_free)).duration_ps
+
+    assert picoseconds(1e-7, 4e-7) == pytest.approx(picoseconds(0.0, 0.0) + 500_000, abs=2)
 
 
 def test_ports_serve_streams_side_by_side():

@@ -524,8 +524,10 @@ def map_row_stationary(unit: RowStationary, op: Matmul | Conv2d, machine: Machin
         (size * PS_PER_S / machine.channels[channel] for channel, size in channel_bytes.items()), default=0.0
     )
 
+    near_ps, away_ps = max(glb.latency_s, filters.latency_s) * PS_PER_S, machine.latency_ps(placement.sources)
+
     def time(fraction: float) -> float:
-        return max(core_ps / fraction + beyond_ps, least_ps)
+        return max(core_ps / fraction + beyond_ps, least_ps) + near_ps / fraction + away_ps
 
     outcome = clocked(machine, machine.dynamic_pj(counts), time)
     sums_s = mapping.psum_bytes / min(glb.bandwidth_bytes_per_s, glb.write_rate)

@@ -13,6 +13,7 @@ from accelsim.hardware.device import Role, VectorUnit
 from accelsim.kernels.pipeline import pipeline_time
 from accelsim.mapping.finish import finished
 from accelsim.mapping.machine import Machine
+from accelsim.mapping.on_chip import busy_seconds
 from accelsim.mapping.power import Clocked, clocked
 from accelsim.mapping.task import Placement, Task
 from accelsim.trace import Count
@@ -65,13 +66,12 @@ def _on_chip(op: Op, machine: Machine) -> tuple[float, list[Count]]:
     memory = machine.buffer("activation")
     if memory is None:
         return 0.0, []
-    copies = machine.cores if memory.scope == "core" else 1
-    counts = [Count(f"{memory.name}.read", _operand(t), op.bytes_read(t) * op.passes) for t in op.inputs]
-    counts += [Count(f"{memory.name}.write", "output", t.bytes) for t in op.outputs]
-    read = sum(c.amount for c in counts if c.operand != "output") / (memory.bandwidth_bytes_per_s * copies)
-    write = sum(c.amount for c in counts if c.operand == "output") / (memory.write_rate * copies)
-    together = read + write if memory.write_bandwidth_bytes_per_s is None else max(read, write)
-    return together * PS_PER_S, counts
+    reads = [op.bytes_read(t) * op.passes for t in op.inputs]
+    writes = [t.bytes for t in op.outputs]
+    counts = [Count(f"{memory.name}.read", _operand(t), size) for t, size in zip(op.inputs, reads, strict=True)] + [
+        Count(f"{memory.name}.write", "output", size) for size in writes
+    ]
+    return float(busy_seconds(memory, reads, writes, machine.cores)) * PS_PER_S, counts
 
 
 def _beyond(op: Op, machine: Machine, placement: Placement) -> tuple[list[Count], dict[str, int], dict[str, int]]:
@@ -202,12 +202,13 @@ def map_vector(op: Op, machine: Machine, placement: Placement) -> Task:
         1 if memory is not None and not memory.double_buffered else 2,
     )
     window_ps = windowed(loads, load_ps, machine) + windowed(stores, store_ps, machine)
+    near_ps, away_ps = memory.latency_s * PS_PER_S if memory else 0.0, machine.latency_ps(placement.sources)
     energy_pj = machine.dynamic_pj(counts)
     outcomes: list[tuple[Clocked, int]] = []
     for pieces in sorted(_pieces(op, machine, placement)):
 
         def time(fraction: float, pieces: int = pieces) -> float:
-            return max(stream.time_ps(pieces, fraction), work_ps / fraction + window_ps)
+            return max(stream.time_ps(pieces, fraction), work_ps / fraction + window_ps) + near_ps / fraction + away_ps
 
         outcomes.append((clocked(machine, energy_pj, time), pieces))
     outcome, pieces = min(outcomes, key=lambda pair: (pair[0].duration, pair[1]))
