@@ -37,8 +37,9 @@ STUDIES = {
     """,
     "neuroncores": """
         device = "aws_inferentia1"
-        fits = { workload = "resnet18", batch = 4 }
-        does_not_fit = { workload = "resnet18", batch = 1 }
+        fits = "resnet18"
+        does_not_fit = "alexnet_conv"
+        batches = [4]
     """,
     "precision": """
         devices = ["nvidia_t4", "tpu_v1"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from pydantic import Field
@@ -13,6 +13,7 @@ from accelsim.analysis.findings import Cell, Findings, Remark, Table, WinnerMap
 from accelsim.hardware.loader import load_device
 from accelsim.study.compare import MILLION, SECONDS_PER_HOUR, Entry, compare
 from accelsim.study.reports.common import Batches, Names, StudySpec, grid, number, told
+from accelsim.study.sweep import Point
 
 Numbers = Annotated[
     tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...],
@@ -77,7 +78,7 @@ def serve(offers: Iterable[_Offer], rate_per_s: float, limit_s: float) -> _Deal 
 
 def findings(spec: Spec) -> Findings:
     """Run every device at every batch, and find the cheapest for each rate and limit."""
-    entries, refused = compare(grid(spec.devices, spec.workloads, spec.batches))
+    entries, refused = compare(_from_host(p) for p in grid(spec.devices, spec.workloads, spec.batches))
     unpriced = sorted({e.point.device for e in entries if e.usd_per_million is None})
     offers = {
         w: [_offer(e) for e in entries if e.point.workload == w and e.usd_per_million is not None]
@@ -96,7 +97,8 @@ def findings(spec: Spec) -> Findings:
             "number of "
             "devices that serve it at the least cost for a million requests, at on-demand prices of whole instances "
             "divided "
-            "by their devices. Requests come evenly; the first of a batch waits until it is full. There are no queues "
+            "by their devices. Requests come evenly, over the link from the host and back; the first of a batch waits "
+            "until it is full. There are no queues "
             "and "
             "no spares: those come with requests over time."
         ),
@@ -118,6 +120,13 @@ def findings(spec: Spec) -> Findings:
         tables=(_deals(deals), _offers(offers)),
         left_out=(*told(refused), *(f"{device}: no price is known" for device in unpriced)),
     )
+
+
+def _from_host(point: Point) -> Point:
+    """Requests come from the host and answers go back to it, where the device has one."""
+    if load_device(point.device).host is None:
+        return point
+    return replace(point, options=replace(point.options, host=True))
 
 
 def _winner(deal: _Deal | None) -> str:

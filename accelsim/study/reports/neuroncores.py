@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from accelsim.analysis.findings import BarChart, Cell, Findings, Remark, Table
 from accelsim.analysis.result import Result
 from accelsim.base.errors import InputError
@@ -14,30 +12,22 @@ from accelsim.hardware.loader import load_device
 from accelsim.hardware.part import Text
 from accelsim.placement import Placed, simulate_together
 from accelsim.simulation import Options, simulate
-from accelsim.study.reports.common import StudySpec, number, weight_bytes_per_item
-
-
-class Model(BaseModel):
-    """A workload and the items in a step of it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    workload: Text
-    batch: int = Field(ge=1, description="a whole number >= 1")
+from accelsim.study.reports.common import Batches, StudySpec, number, weight_bytes_per_item
 
 
 class Spec(StudySpec):
     """What the study says: a device with cores of its own, a model that fits on chip and one that does not."""
 
     device: Text
-    fits: Model
-    does_not_fit: Model
+    fits: Text
+    does_not_fit: Text
+    batches: Batches
 
 
 @dataclass(frozen=True, slots=True)
 class _Way:
     name: str
-    model: Model
+    model: str
     result: Result
 
 
@@ -48,20 +38,21 @@ def findings(spec: Spec) -> Findings:
     ways: list[_Way] = []
     left_out: list[str] = []
     for model in (spec.fits, spec.does_not_fit):
-        for name, options in (
-            ("one core", Options(batch=model.batch)),
-            (f"{cores} copies", Options(batch=model.batch, parallel="data")),
-            (f"{cores}-stage pipeline", Options(batch=model.batch, parallel="pipeline")),
-        ):
-            try:
-                ways.append(_Way(name, model, simulate(spec.device, model.workload, options=options)))
-            except InputError as error:
-                left_out.append(f"{model.workload}, {name}: {'; '.join(error.problems)}")
+        for batch in spec.batches:
+            for name, options in (
+                ("one core", Options(batch=batch)),
+                (f"{cores} copies", Options(batch=batch, parallel="data")),
+                (f"{cores}-stage pipeline", Options(batch=batch, parallel="pipeline")),
+            ):
+                try:
+                    ways.append(_Way(name, model, simulate(spec.device, model, options=options)))
+                except InputError as error:
+                    left_out.append(f"{model} at batch {batch}, {name}: {'; '.join(error.problems)}")
     half = cores // 2
     both = simulate_together(
         spec.device,
-        [Placed(spec.fits.workload, 0, half - 1), Placed(spec.does_not_fit.workload, half, cores - 1)],
-        options=Options(batch=min(spec.fits.batch, spec.does_not_fit.batch)),
+        [Placed(spec.fits, 0, half - 1), Placed(spec.does_not_fit, half, cores - 1)],
+        options=Options(batch=max(spec.batches)),
     )
     ways += [
         _Way(f"{half} copies beside the other model", model, result)
@@ -70,9 +61,9 @@ def findings(spec: Spec) -> Findings:
     return Findings(
         title=spec.title,
         lead=(
-            f"{spec.device} has {cores} cores with memories of their own on one DRAM. {spec.fits.workload} keeps its "
+            f"{spec.device} has {cores} cores with memories of their own on one DRAM. {spec.fits} keeps its "
             "weights "
-            f"on chip when a pipeline spreads them over the cores, {spec.does_not_fit.workload} does not. Latency is "
+            f"on chip when a pipeline spreads them over the cores, {spec.does_not_fit} does not. Latency is "
             "one step "
             "from end to end, throughput the steady state; copies split a step's items between them."
         ),
@@ -93,51 +84,53 @@ def _bars(ways: Sequence[_Way], name: str, label: str, unit: str, values: Sequen
         caption=f"{label}, by how the cores are used.",
         label=label,
         unit=unit,
-        rows=tuple(f"{w.model.workload} b{w.result.batch}, {w.name}" for w in ways),
+        rows=tuple(f"{w.model} b{w.result.batch}, {w.name}" for w in ways),
         parts=((label, tuple(values)),),
     )
 
 
-def _of(ways: Sequence[_Way], model: Model, word: str) -> Result | None:
-    return next((w.result for w in ways if w.model is model and word in w.name), None)
+def _of(ways: Sequence[_Way], model: str, word: str, batch: int) -> Result | None:
+    return next((w.result for w in ways if w.model == model and word in w.name and w.result.batch == batch), None)
 
 
 def _remarks(spec: Spec, ways: Sequence[_Way]) -> list[Remark]:
     remarks = []
     device = load_device(spec.device)
-    for number_of, model in enumerate((spec.fits, spec.does_not_fit)):
-        one, copies, piped = (_of(ways, model, word) for word in ("one core", "copies", "pipeline"))
-        if one is None or copies is None or piped is None:
-            continue
-        read = [weight_bytes_per_item(r, device) / 1e6 for r in (one, copies, piped)]
-        better = "the pipeline wins" if piped.throughput_items_per_s > copies.throughput_items_per_s else "copies win"
-        remarks.append(
-            Remark(
-                f"{model.workload} at batch {model.batch}: copies give {number(copies.throughput_items_per_s)} "
-                "items/s, the "
-                f"pipeline {number(piped.throughput_items_per_s)}, one core {number(one.throughput_items_per_s)}; "
-                f"{better}. "
-                f"Weights read from DRAM for an item: {number(read[1])} MB, {number(read[2])} MB and "
-                f"{number(read[0])} "
-                f"MB. Latency of a step: {number(copies.latency_s * 1e3)} ms, {number(piped.latency_s * 1e3)} ms and "
-                f"{number(one.latency_s * 1e3)} ms.",
-                spec.claim(number_of),
-                ("bears out" if read[2] < read[1] else "contradicts") if number_of == 0 else "qualifies",
+    for which, model in enumerate((spec.fits, spec.does_not_fit)):
+        for batch in spec.batches:
+            one, copies, piped = (_of(ways, model, word, batch) for word in ("one core", "copies", "pipeline"))
+            if one is None or copies is None or piped is None:
+                continue
+            read = [weight_bytes_per_item(r, device) / 1e6 for r in (copies, piped, one)]
+            rates = [r.throughput_items_per_s for r in (copies, piped, one)]
+            steps = [r.latency_s * 1e3 for r in (copies, piped, one)]
+            less, wins = read[1] < read[0], rates[1] > rates[0]
+            remarks.append(
+                Remark(
+                    f"{model} at batch {batch}: copies give {number(rates[0])} items/s, the pipeline "
+                    f"{number(rates[1])}, "
+                    f"one core {number(rates[2])}: {'the pipeline wins' if wins else 'copies win'}. Weights read from "
+                    "DRAM "
+                    f"for an item: {number(read[0])} MB, {number(read[1])} MB and {number(read[2])} MB. Latency of a "
+                    "step: "
+                    f"{number(steps[0])} ms, {number(steps[1])} ms and {number(steps[2])} ms.",
+                    spec.claim(which),
+                    "bears out" if (less and wins if which == 0 else not wins) else "qualifies",
+                )
             )
-        )
     for model in (spec.fits, spec.does_not_fit):
-        beside = _of(ways, model, "beside")
+        beside = _of(ways, model, "beside", max(spec.batches))
         if beside is None:
             continue
         alone = simulate_together(
             spec.device,
-            [Placed(model.workload, 0, device.core.count // 2 - 1)],
+            [Placed(model, 0, device.core.count // 2 - 1)],
             options=Options(batch=beside.batch),
         )[0]
         lost = 1 - beside.throughput_items_per_s / alone.throughput_items_per_s
         remarks.append(
             Remark(
-                f"Beside the other model, {model.workload} on half of the cores loses {number(100 * lost, 2)} % of the "
+                f"Beside the other model, {model} on half of the cores loses {number(100 * lost, 2)} % of the "
                 "throughput that it has there alone: they share the DRAM.",
                 spec.claim(2),
                 "bears out",
@@ -154,7 +147,7 @@ def _table(spec: Spec, ways: Sequence[_Way]) -> Table:
     )  # fmt: skip
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (
-            w.model.workload, w.name, w.result.cores, w.result.batch, w.result.latency_s * 1e3,
+            w.model, w.name, w.result.cores, w.result.batch, w.result.latency_s * 1e3,
             w.result.throughput_items_per_s, w.result.dram_bytes / w.result.batch / 1e6,
             weight_bytes_per_item(w.result, device) / 1e6, w.result.energy_per_item_j * 1e3, w.result.average_power_w,
         )
