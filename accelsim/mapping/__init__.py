@@ -7,6 +7,7 @@ from functools import singledispatch
 from accelsim.base.errors import MappingError
 from accelsim.hardware.cpu import CpuExecution
 from accelsim.hardware.device import GpuExecution, RowStationary
+from accelsim.mapping.attention import map_attention
 from accelsim.mapping.cpu import map_cpu
 from accelsim.mapping.gpu import map_gpu
 from accelsim.mapping.machine import Machine
@@ -15,7 +16,7 @@ from accelsim.mapping.row_stationary import map_row_stationary
 from accelsim.mapping.spatial import SpatialModel
 from accelsim.mapping.task import Placement, Task
 from accelsim.mapping.vector import map_vector
-from accelsim.workload.ops import Conv2d, Matmul, Op
+from accelsim.workload.ops import Attention, Conv2d, Matmul, Op
 
 __all__ = ["Machine", "Placement", "SpatialModel", "Task", "map_op"]
 
@@ -44,6 +45,9 @@ map_on.register(GpuExecution, map_gpu)
 def map_tiles(op: Op, machine: Machine, placement: Placement) -> Task:
     """Map ``op`` to units with buffers: kinds with a unit of their own register here, others go to the vector unit."""
     return map_vector(op, machine, placement)
+
+
+map_tiles.register(Attention, map_attention)
 
 
 @map_tiles.register(Matmul)

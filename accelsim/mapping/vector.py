@@ -74,7 +74,7 @@ def _on_chip(op: Op, machine: Machine) -> tuple[float, list[Count]]:
     return float(busy_seconds(memory, reads, writes, machine.cores)) * PS_PER_S, counts
 
 
-def _beyond(op: Op, machine: Machine, placement: Placement) -> tuple[list[Count], dict[str, int], dict[str, int]]:
+def beyond(op: Op, machine: Machine, placement: Placement) -> tuple[list[Count], dict[str, int], dict[str, int]]:
     """Counts of what comes from and goes beyond the chip, and its bytes in and out by channel."""
     counts: list[Count] = []
     loads: dict[str, int] = {}
@@ -165,7 +165,7 @@ def map_vector(op: Op, machine: Machine, placement: Placement) -> Task:
     cycles = vector_cycles(op, vector, op.dtype, machine.cores)
     memory = machine.buffer("activation")
     on_chip_ps, on_chip_counts = _on_chip(op, machine)
-    beyond_counts, loads, stores = _beyond(op, machine, placement)
+    beyond_counts, loads, stores = beyond(op, machine, placement)
     work_ps = max(cycles * PS_PER_S / vector.freq_hz, on_chip_ps)
     ps_per_byte = {
         channel: PS_PER_S
