@@ -34,6 +34,8 @@ class CpuExecution(Part):
     outstanding_lines: Count | None = None
     """Lines that a core waits for at a time from beyond its own caches, prefetched ones included; with a memory's
     ``latency_s`` they bound what one core draws from it (Little, Operations Research 9, 1961). Absent: no bound."""
+    port_bytes_per_cycle: Positive | None = None
+    """Of a core's port to what it shares with others. Absent: no bound."""
     stream_clock_hz: Clocks = ()
     """Clock of vector code by active cores, up to so many; empty: the unit's ``freq_hz``."""
     product_clock_hz: Clocks = ()
@@ -97,8 +99,12 @@ class CpuFactors(Part):
     """Share of the lanes' peak that elementwise code reaches."""
     reduce_issue: Fraction01
     """Share of the lanes' peak that reductions reach, whose additions wait for each other."""
-    non_temporal: Flag = False
-    """Results that no cache holds are written past the caches; false: their lines are read first (write-allocate)."""
+    functions: Fraction01 = 1.0
+    """Share of the device's special functions a cycle that exponentials and their like reach, by polynomials; divisions
+    and roots have a unit."""
+    whole_lines: Flag = False
+    """Lines of results are written without being read first: by non-temporal stores, or cores that see that they write
+    a line as a whole. False: write-allocate."""
 
     @property
     def dram_share(self) -> float:

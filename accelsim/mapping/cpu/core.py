@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.base.errors import MappingError
 from accelsim.base.units import PS_PER_S
 from accelsim.hardware.cpu import CpuExecution, CpuFactors, Licence
 from accelsim.hardware.device import Memory
@@ -19,7 +20,7 @@ from accelsim.mapping.machine import Machine
 from accelsim.mapping.power import clocked
 from accelsim.mapping.task import Placement, Task
 from accelsim.trace import Count
-from accelsim.workload.ops import Op, Tensor
+from accelsim.workload.ops import Norm, Op, Tensor
 
 Array = npt.NDArray[np.float64]
 Number = TypeVar("Number", float, Array)
@@ -108,10 +109,11 @@ class Cpu:
             memory: Memory | None = self.caches[level]
         else:
             memory = self.machine.device.dram
-        lines = self.execution.outstanding_lines
+        lines, port = self.execution.outstanding_lines, self.execution.port_bytes_per_cycle
+        passes = math.inf if port is None else port * self.nominal_hz * self.factors.cache
         if memory is None or lines is None or not memory.latency_s:
-            return math.inf
-        return lines * self.execution.line_bytes / memory.latency_s
+            return passes
+        return min(passes, lines * self.execution.line_bytes / memory.latency_s)
 
     def crossing_s(self, level: int, of_core: Number, of_all: Number, clock_hz: Number) -> Number:
         """Time that bytes of a cache take to the one before it: of a core, and of all cores together [s]."""
@@ -134,6 +136,25 @@ class Cpu:
     def fork_join_s(self, threads: Array) -> Array:
         """Starting and joining threads."""
         return np.log2(threads) * self.factors.fork_join_s
+
+
+_DIVIDER = frozenset({"div", "sqrt", "reciprocal"})
+"""Functions that the divider computes; others are polynomials in the lanes."""
+
+
+def function_cycles(op: Op, cpu: Cpu) -> float:
+    """Cycles of an op's elementary operations on one core (its epilogue's, of a product).
+
+    Raises MappingError where the lanes have no format that is wide enough.
+    """
+    vector, factors, work = cpu.machine.device.core.vector, cpu.factors, op.elementary
+    if work.add + work.mul and not vector.rate(op.dtype):
+        raise MappingError(f"op {op.name}: the vector unit computes nothing in {op.dtype}")
+    divided = isinstance(op, Norm) or (bool(op.functions) and op.functions <= _DIVIDER)
+    issue = factors.vector_issue * (1.0 if divided else factors.functions)
+    plain = (work.add + work.mul) / (vector.rate(op.dtype) * factors.vector_issue) if work.add + work.mul else 0.0
+    special = work.special / (vector.special_per_cycle * issue)
+    return max(plain, special) if vector.special_beside else plain + special
 
 
 def largest(one: Number, other: Number) -> Number:

@@ -26,6 +26,7 @@ from accelsim.mapping.cpu.core import (
     Cpu,
     Loop,
     Phase,
+    function_cycles,
     role_name,
     task_of,
 )
@@ -34,7 +35,7 @@ from accelsim.mapping.machine import Machine
 from accelsim.mapping.matrix import check_sparsity, executed_macs, matrix_unit
 from accelsim.mapping.models import Gemm, gemm_of
 from accelsim.mapping.task import Placement, Task
-from accelsim.mapping.vector import elementary_counts, vector_cycles
+from accelsim.mapping.vector import elementary_counts
 from accelsim.trace import Count
 from accelsim.workload.ops import Conv2d, Matmul
 
@@ -354,7 +355,7 @@ class _Search:
     @cached_property
     def results(self) -> list[_Flow]:
         """Sums between panels, parts of k to be added up, results (their lines come first), the epilogue's operands."""
-        fetch = 0 if self.cpu.factors.non_temporal else 1
+        fetch = 0 if self.cpu.factors.whole_lines else 1
         one = self.alike[2]
         between = self.c * self.turns * self.sums * 2
         flows = [
@@ -389,9 +390,7 @@ class _Search:
         ends = self.of_side([side.kernel.end_cycles(self.stores_per_cycle) for side in self.sides])
         cycles = cycles + mine * self.tiles[0] * self.tiles[1] * self.panels * ends
         if self.op.epilogue:
-            vector = self.cpu.machine.device.core.vector
-            more = vector_cycles(self.op, vector, self.op.dtype, 1) / self.cpu.factors.vector_issue
-            cycles = cycles + more / self.threads
+            cycles = cycles + function_cycles(self.op, self.cpu) / self.threads
         return cycles / self.clock_hz
 
     @cached_property

@@ -10,11 +10,11 @@ from functools import cached_property
 import numpy as np
 
 from accelsim.base.dtypes import bits
-from accelsim.mapping.cpu.core import Array, Cpu, Loop, Phase, role_name, task_of
+from accelsim.mapping.cpu.core import Array, Cpu, Loop, Phase, function_cycles, role_name, task_of
 from accelsim.mapping.cpu.gemm import PARTS
 from accelsim.mapping.machine import Machine
 from accelsim.mapping.task import Placement, Task
-from accelsim.mapping.vector import elementary_counts, vector_cycles
+from accelsim.mapping.vector import elementary_counts
 from accelsim.trace import Count
 from accelsim.workload.ops import Op, Reduction, Tensor
 
@@ -66,7 +66,7 @@ class _Stream:
     @cached_property
     def flows(self) -> list[_Flow]:
         """Operands once, lines of results that are read before they are written, and rows that a pass comes back to."""
-        op, fetch = self.op, not self.cpu.factors.non_temporal
+        op, fetch = self.op, not self.cpu.factors.whole_lines
         flows = [
             _Flow(role_name(tensor), op.bytes_read(tensor), 0, self._level(channel), channel)
             for tensor, channel in zip(op.inputs, self.placement.sources, strict=True)
@@ -85,9 +85,10 @@ class _Stream:
 
     @cached_property
     def compute_s(self) -> Array:
-        factors, vector = self.cpu.factors, self.cpu.machine.device.core.vector
-        issue = factors.reduce_issue if isinstance(self.op, Reduction) else factors.vector_issue
-        return vector_cycles(self.op, vector, self.op.dtype, 1) / issue / self.threads / self.clock_hz
+        cycles = function_cycles(self.op, self.cpu)
+        if isinstance(self.op, Reduction):
+            cycles *= self.cpu.factors.vector_issue / self.cpu.factors.reduce_issue
+        return cycles / self.threads / self.clock_hz
 
     @cached_property
     def first_s(self) -> Array:
