@@ -84,8 +84,10 @@ class ConvFactors(Part):
 
     implicit: Fraction01
     """Share of a product's rate where addresses of pixels are worked out on the way."""
+    tensor: Fraction01
+    """The same on tensor cores."""
     step_s: NonNegative
-    """Shortest step of such a product along k."""
+    """Shortest step of such a product along k on SIMD lanes."""
     fused: Fraction01
     """The same where Winograd's transforms are in the same kernel."""
     transform: Fraction01
@@ -126,11 +128,17 @@ class AttentionStack(Part):
     widening: Fraction01 | None = None
     narrow_products: Flag | None = None
     block_s: NonNegative | None = None
+    decode_block_s: NonNegative | None = None
+    step_s: NonNegative | None = None
     start_s: NonNegative | None = None
+    append_s: NonNegative | None = None
+    narrow_s: NonNegative | None = None
+    packs: Flag | None = None
     decode_start_s: NonNegative | None = None
     combine_s: NonNegative | None = None
     dram: Fraction01 | None = None
     l2: Fraction01 | None = None
+    overlap: Annotated[float, Field(ge=1, le=64, strict=True)] | None = None
     widest_group: Count | None = None
     grouped_cache: Fraction01 | None = None
 
@@ -154,10 +162,18 @@ class AttentionFactors(Part):
     """Queries are narrowed to the cache's format instead."""
     block_s: NonNegative
     """Of a block beside its steps: first loads, writing the result."""
+    decode_block_s: NonNegative
+    """The same of a decoding step, where the loads of blocks side by side are all that there is."""
+    step_s: NonNegative
+    """Least time of a step of a lone block: the latency of its loads and products."""
     start_s: NonNegative
-    """Of a call beside its blocks: its kernels' starts and ends, the one that appends to the cache included."""
+    """Of a call beside its blocks: its kernels' starts and ends."""
+    append_s: NonNegative
+    """Of the kernel that appends many keys and values to a cache, beside the copying."""
+    narrow_s: NonNegative
+    """Of the kernel that narrows what goes into a narrower cache."""
     decode_start_s: NonNegative
-    """The same of a decoding step."""
+    """Of a decoding step: its kernels' starts and ends, appending to the cache included."""
     combine_s: NonNegative
     """Adding up the parts where keys are split."""
     dram: Fraction01
@@ -170,6 +186,8 @@ class AttentionFactors(Part):
     """Most query heads of a KV head that one block takes; larger groups read the cache head by head."""
     grouped_cache: Fraction01 = 1.0
     """Share of the cache that a decoding step with grouped heads reads."""
+    packs: Flag = True
+    """Query heads of a KV head stand in one tile wherever they fit into it, not only in a decoding step."""
     stacks: Annotated[dict[str, AttentionStack], Field(default_factory=dict)]
     """Serving stacks whose kernels differ."""
 
@@ -191,7 +209,7 @@ class GpuFactors(Part):
     """Products on tensor cores."""
     simt: SimtFactors
     """Products on the SIMD lanes."""
-    conv: ConvFactors = ConvFactors(implicit=0.8, step_s=4e-7, fused=0.7, transform=0.7, source="ASSUMED, to be fitted")
+    conv: ConvFactors
     """Convolutions, on either."""
     stream: StreamFactors
     attention: AttentionFactors

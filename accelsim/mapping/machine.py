@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import get_args
 
 from accelsim.base.units import PS_PER_S
 from accelsim.hardware.device import Calibration, Device, Memory, Role
@@ -19,6 +20,24 @@ CLOCK_STEPS = 64
 """Clocks that a power limit chooses from, between the lowest and the nominal one."""
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a time depends on beside the machine and the op."""
+
+    activity: float = 1.0
+    """Switching of the operands' bits against random ones: scales the energy of multiplying."""
+    burst_s: float = 0.0
+    """Time of each task in which no power counts: a limit that averages over longer than a short run lasts [s]."""
+    library: float = 1.0
+    """Speed of the products' main loops against the library that the family's factors were fitted on."""
+    stack: str = ""
+    """Serving software whose attention kernels run, where they differ; empty: as the family's file says."""
+
+
+STEADY = Run()
+"""Random operands, for long, with the family's library."""
+
+
 @dataclass(frozen=True)
 class Machine:
     """A device as an op sees it; ``power_w`` is the dynamic power that it may draw, None without a limit."""
@@ -31,8 +50,8 @@ class Machine:
     """Play products on the functional array instead of using its closed form (``--fidelity cycle``)."""
     seed: int = 0
     """Of the numbers that are played."""
-    activity: float = 1.0
-    """Switching of the operands' bits against random ones: scales the energy of multiplying."""
+    run: Run = STEADY
+    """How kernels are run."""
     prefix: str = ""
     """In front of its channels' names, where several machines run side by side."""
 
@@ -41,14 +60,12 @@ class Machine:
         """The device's, or one that changes nothing."""
         return self.device.calibration or Calibration(source="none")
 
-    def switching(self, activity: float) -> Machine:
-        """The same machine on operands whose bits switch so much."""
-        if activity == self.activity:
-            return self
-        return self._switching.setdefault(activity, replace(self, activity=activity))
+    def in_run(self, run: Run) -> Machine:
+        """The same machine in another kind of run."""
+        return self if run == self.run else self._runs.setdefault(run, replace(self, run=run))
 
     @cached_property
-    def _switching(self) -> dict[float, Machine]:
+    def _runs(self) -> dict[Run, Machine]:
         return {}
 
     @property
@@ -120,14 +137,26 @@ class Machine:
 
     def buffer(self, role: Role) -> Memory | None:
         """The outermost on-chip memory that holds operands of this role."""
-        return next((m for m in reversed(self.device.path(role)) if m.kind == "sram"), None)
+        return self._buffers[role]
+
+    @cached_property
+    def _buffers(self) -> dict[Role, Memory | None]:
+        return {
+            role: next((m for m in reversed(self.device.path(role)) if m.kind == "sram"), None)
+            for role in get_args(Role)
+        }
 
     def backing(self, role: Role) -> str | None:
         """The channel over which operands of this role come from beyond the chip; None where there is no beyond."""
-        outermost = self.device.path(role)[-1]
-        if outermost.kind == "dram":
-            return self.prefix + outermost.name
-        return self.prefix + self.device.host.link.name if self.device.host else None
+        if role not in self._backings:
+            outermost, host = self.device.path(role)[-1], self.device.host
+            behind = outermost.name if outermost.kind == "dram" else host.link.name if host else None
+            self._backings[role] = None if behind is None else self.prefix + behind
+        return self._backings[role]
+
+    @cached_property
+    def _backings(self) -> dict[Role, str | None]:
+        return {}
 
     def capacity_bytes(self, memory: Memory) -> int:
         """Capacity of a memory to the cores in use together."""
@@ -135,7 +164,11 @@ class Machine:
 
     def is_dram(self, channel: str) -> bool:
         """Whether a channel is the DRAM's (else it is a link's)."""
-        return self.device.dram is not None and channel == self.prefix + self.device.dram.name
+        return channel == self._dram_channel
+
+    @cached_property
+    def _dram_channel(self) -> str | None:
+        return None if self.device.dram is None else self.prefix + self.device.dram.name
 
     def local(self, channel: str) -> str:
         """A channel's name in the device's own words."""
@@ -150,17 +183,30 @@ class Machine:
         else:
             yield Count(f"{name}.transfer", operand, read_bytes + write_bytes)
 
+    @cached_property
+    def _prices(self) -> dict[str, tuple[float, bool]]:
+        """Energy of an action at nominal voltage [pJ], and whether it is off the chip; filled as they come."""
+        return {}
+
+    def _price(self, action: str) -> tuple[float, bool]:
+        if action not in self._prices:
+            pj = self.energy.pj(action, self.device) * (self.run.activity if action.startswith("mac.") else 1.0)
+            self._prices[action] = pj, component(action, self.device) in OFF_CHIP
+        return self._prices[action]
+
+    def price_pj(self, action: str) -> float:
+        """Energy of an action at nominal voltage [pJ]."""
+        return self._price(action)[0]
+
     def dynamic_pj(self, counts: Iterable[Count]) -> tuple[float, float]:
         """Energy of counts on the chip at nominal voltage, and off it [pJ]."""
         on_chip = off_chip = 0.0
         for count in counts:
-            pj = count.amount * self.energy.pj(count.action, self.device)
-            if count.action.startswith("mac."):
-                pj *= self.activity
-            if component(count.action, self.device) in OFF_CHIP:
-                off_chip += pj
+            pj, beyond = self._price(count.action)
+            if beyond:
+                off_chip += count.amount * pj
             else:
-                on_chip += pj
+                on_chip += count.amount * pj
         return on_chip, off_chip
 
     @cached_property

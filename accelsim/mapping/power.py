@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
+from accelsim.base.units import PS_PER_S
 from accelsim.mapping.machine import Machine
 
 
@@ -28,19 +29,20 @@ def clocked(machine: Machine, energy_pj: tuple[float, float], time: Callable[[fl
     ``energy_pj`` is dynamic energy on and off the chip at nominal voltage, ``time(fraction)`` the duration at a
     fraction of the clock [ps]. As 1 pJ/ps is 1 W, energy over power is the time that the limit asks for. Energy falls
     and time grows with a falling clock, so one crossing exists and bisection finds it; of the two clocks around it the
-    faster outcome is taken.
+    faster outcome is taken. ``machine.run.burst_s`` is time that the limit does not yet see.
     """
     on_chip, off_chip = energy_pj
     time = cache(time)
+    burst = machine.run.burst_s * PS_PER_S
 
     def at(fraction: float) -> Clocked:
         scale = machine.device.voltage_scale(fraction) ** 2
-        floor = 0.0 if machine.power_w is None else (on_chip * scale + off_chip) / machine.power_w
+        floor = 0.0 if machine.power_w is None else (on_chip * scale + off_chip) / machine.power_w - burst
         return Clocked(max(time(fraction), floor), floor, fraction, scale)
 
     def fits(fraction: float) -> bool:
         scale = machine.device.voltage_scale(fraction) ** 2
-        return (on_chip * scale + off_chip) / machine.power_w <= time(fraction)  # type: ignore[operator]
+        return (on_chip * scale + off_chip) / machine.power_w <= time(fraction) + burst  # type: ignore[operator]
 
     if machine.power_w is None:
         return Clocked(time(1.0), 0.0, 1.0, 1.0)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import singledispatch
 
 from accelsim.hardware.device import GpuExecution
+from accelsim.mapping.gpu.attention import map_attention
 from accelsim.mapping.gpu.conv import map_conv
 from accelsim.mapping.gpu.gemm import map_gemm
 from accelsim.mapping.gpu.stream import map_stream
 from accelsim.mapping.machine import Machine
 from accelsim.mapping.task import Placement, Task
-from accelsim.workload.ops import Conv2d, Matmul, Op
+from accelsim.workload.ops import Attention, Conv2d, Matmul, Op
 
 
 def map_gpu(execution: GpuExecution, op: Op, machine: Machine, placement: Placement) -> Task:
@@ -26,3 +27,4 @@ def map_kernel(op: Op, machine: Machine, placement: Placement) -> Task:
 
 map_kernel.register(Matmul, map_gemm)
 map_kernel.register(Conv2d, map_conv)
+map_kernel.register(Attention, map_attention)

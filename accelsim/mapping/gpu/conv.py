@@ -22,17 +22,20 @@ from accelsim.mapping.gpu.kernel import Gpu, Kernel, Moved, beyond, channel_byte
 from accelsim.mapping.gpu.simt import simt_tiles
 from accelsim.mapping.machine import Machine
 from accelsim.mapping.matrix import check_sparsity, executed_macs, matrix_unit
-from accelsim.mapping.models import gemm_of
+from accelsim.mapping.models import Gemm, gemm_of
 from accelsim.mapping.task import Placement, Task
 from accelsim.mapping.vector import elementary_counts
 from accelsim.trace import Count
 from accelsim.workload.gradients import FilterGradient, InputGradient
 from accelsim.workload.ops import Conv2d
 
-ALIGNED_BYTES = 16
-"""Channels are padded to so many bytes for tensor cores (cuDNN's developer guide)."""
+CHANNEL_BYTES = 64
+"""Tensor cores take channels of one tap at a time, in blocks of so many bytes: 32 in FP16, the shortest k of a tile."""
 FOURIER_SIDE = 32
 """Of the tiles that cuDNN transforms."""
+FUSED_TILE = ((512, 32, 8),)
+"""Of a block that keeps its transforms in shared memory: 16 points of 32 tiles, 32 filters, 8 channels a step (ASSUMED,
+after the kernels of Lavin and Gray)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,7 @@ def map_conv(op: Conv2d, machine: Machine, placement: Placement) -> Task:
             ),
             tiling=best.name,
             macs=best.macs,
+            kernels=best.kernels,
         ),
         machine,
     )
@@ -211,19 +215,26 @@ class _Library:
 
     def implicit(self) -> Algorithm:
         """The product that it is, its operands' addresses worked out on the way; k is not split going forward."""
-        op, gemm = self.op, gemm_of(self.op)
-        if isinstance(self.unit, TensorCores) and not isinstance(op, FilterGradient):
-            aligned = max(1, ALIGNED_BYTES * BITS_PER_BYTE // bits(op.inputs[0].dtype))
-            channels = (op.c_out if isinstance(op, InputGradient) else op.c_in) // op.groups
-            gemm = replace(gemm, k=gemm.k // channels * ceil_div(channels, aligned) * aligned)
+        op, gemm, conv = self.op, gemm_of(self.op), self.gpu.factors.conv
         moved = beyond(op, self.placement)
-        conv = self.gpu.factors.conv
-        product = product_of(gemm, self.placement, moved, self.rate * conv.implicit)
-        if isinstance(self.unit, VectorUnit):
-            product = replace(product, step_s=conv.step_s)
         splits = SPLITS if isinstance(op, FilterGradient) else (1,)
-        grid = fastest(self.gpu, product, self.factors, splits=splits)
+        if isinstance(self.unit, TensorCores):
+            product = product_of(self._in_blocks(gemm), self.placement, moved, self.rate * conv.tensor)
+            grid = fastest(self.gpu, product, self.factors, splits=splits)
+        else:
+            product = product_of(gemm, self.placement, moved, self.rate * conv.implicit)
+            grid = fastest(self.gpu, replace(product, step_s=conv.step_s), self.factors, splits=splits)
         return self._of_grid(f"implicit product, {grid.text}", grid, executed_macs(op), reread(moved, grid))
+
+    def _in_blocks(self, gemm: Gemm) -> Gemm:
+        """The product with whole blocks of channels."""
+        op = self.op
+        block = max(1, CHANNEL_BYTES * BITS_PER_BYTE // bits(op.inputs[0].dtype))
+        channels = (op.c_out if isinstance(op, InputGradient) else op.c_in) // op.groups
+        whole = ceil_div(channels, block) * block
+        if isinstance(op, FilterGradient):
+            return replace(gemm, n=gemm.n // channels * whole)
+        return replace(gemm, k=gemm.k // channels * whole)
 
     def fused_winograd(self) -> Algorithm:
         """Tiles of 2 x 2 results in one kernel."""
@@ -235,7 +246,7 @@ class _Library:
             n=roles.n,
             step_s=self.gpu.factors.conv.step_s,
         )
-        grid = fastest(self.gpu, product, self.factors, splits=(1,))
+        grid = fastest(self.gpu, product, self.factors, FUSED_TILE, splits=(1,))
         adds = roles.tiles_in * F2.data + roles.filters * F2.filter + roles.tiles_out * F2.inverse
         macs = F2.points * roles.m * roles.k * roles.n
         return self._of_grid(f"Winograd F(2x2, 3x3), {grid.text}", grid, macs, reread(moved, grid), adds)

@@ -181,7 +181,7 @@ class _Search:
         last = self.turns - rounds * resident
         loop_s = rounds * np.maximum(resident * step_s, floor_s) + (last > 0) * np.maximum(last * step_s, floor_s)
         between_s = (self.turns - 1) * f.block_s + (split != 1) * f.split_s
-        store_s = p.c_bytes / (f.store * self.gpu.l2_bytes_per_s)
+        store_s = (p.c_bytes + self._parts_bytes) / (f.store * self.gpu.l2_bytes_per_s)
         return f.prologue_s + self._steps * loop_s + store_s + between_s
 
     @cached_property
@@ -192,15 +192,21 @@ class _Search:
         return np.ones_like(m) if held is None else np.maximum(np.floor(held / (m * n)), 1.0)
 
     @cached_property
-    def l2_bytes(self) -> Array:
+    def _parts_bytes(self) -> Array:
+        """Unfinished sums, written and read again where k is cut."""
         p, split = self.product, self._columns[3]
+        parts = p.repeats * p.m * p.n * p.accumulator_bits / 8 * 2
+        return parts * np.maximum(split, 1) * (split != 1)
+
+    @cached_property
+    def l2_bytes(self) -> Array:
+        p = self.product
         tiles_m, tiles_n = self._counts
-        parts = p.repeats * p.m * p.n * p.accumulator_bits / 8 * 2 * np.maximum(split, 1) * (split != 1)
         a, b = p.a_bytes * tiles_n, p.b_bytes * tiles_m
         shared = np.minimum(
             a / np.minimum(self.factors.cluster, tiles_n) + b, a + b / np.minimum(self.factors.cluster, tiles_m)
         )
-        return shared + p.c_bytes + parts
+        return shared + p.c_bytes + self._parts_bytes
 
     @cached_property
     def l2_s(self) -> Array:

@@ -91,6 +91,7 @@ class Kernel:
     counts: tuple[Count, ...]
     tiling: str
     macs: int = 0
+    kernels: int = 1
 
 
 def task_of(kernel: Kernel, machine: Machine) -> Task:
@@ -110,6 +111,7 @@ def task_of(kernel: Kernel, machine: Machine) -> Task:
         counts=kernel.counts,
         tiling=kernel.tiling,
         macs=kernel.macs,
+        kernels=kernel.kernels,
     )
 
 

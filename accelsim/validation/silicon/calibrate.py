@@ -56,7 +56,7 @@ def factor_value(device: Device, path: str) -> float:
     """A factor of a device by its path, as ``tensor.issue``. Raises InputError where there is no such number."""
     part: object = device.factors
     for name in path.split("."):
-        part = getattr(part, name, None)
+        part = part.get(name) if isinstance(part, Mapping) else getattr(part, name, None)
     if not isinstance(part, int | float) or isinstance(part, bool):
         raise InputError(f"factor {path!r}: {device.name} has no such number in its factors")
     return float(part)

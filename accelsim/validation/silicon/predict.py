@@ -47,7 +47,7 @@ def predicted_on(machine: Machine, row: Measurement) -> Prediction:
         ops = build(row)
         kernels = in_array_functions(ops) if protocol.array_functions else ops
         machine = replace(machine, cores=min(cores_of(row) or machine.cores, machine.cores))
-        machine = machine.switching(protocol.activity)
+        machine = machine.in_run(protocol.run)
         tasks = [map_op(op, machine, placed(op, machine, protocol)) for op in kernels]
     except (MappingError, WorkloadError) as error:
         raise UnmodelledError(str(error)) from None
@@ -75,7 +75,7 @@ def cores_of(row: Measurement) -> int | None:
 def measured_s(op: str, tasks: Sequence[Task], protocol: Protocol) -> float:
     """What the protocol's clock would show of a row's kernels one after another [s]."""
     busy_ps = sum(task.duration_ps - (0 if protocol.launches else task.launch_ps) for task in tasks)
-    return protocol.seen_s(op, busy_ps / PS_PER_S)
+    return protocol.seen_s(op, busy_ps / PS_PER_S, sum(task.kernels for task in tasks) - 1)
 
 
 def power_w(tasks: Sequence[Task], machine: Machine) -> float:

@@ -5,7 +5,7 @@ A protocol belongs to a source, never to a device or a shape; the files are ``hw
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, cached_property
 from typing import Annotated
 
 from pydantic import Field
@@ -14,6 +14,7 @@ from accelsim.base.errors import InputError
 from accelsim.base.resources import resource_dir
 from accelsim.hardware.files import read_toml, validate
 from accelsim.hardware.part import Count, Flag, Fraction01, Name, NonNegative, Part, Text
+from accelsim.mapping.machine import Run
 
 
 class Protocol(Part):
@@ -28,6 +29,8 @@ class Protocol(Part):
     """... and whose ``framework`` begins with this."""
     maker: Text = ""
     """... and whose ``device`` begins with this: its maker's software stack is another."""
+    stack: Text = ""
+    """Serving software whose attention kernels were measured, as families' files name them."""
     about: Text
     host_s: NonNegative = 0.0
     """The host's work on one call that the clock saw [s]."""
@@ -35,6 +38,8 @@ class Protocol(Part):
     """Share of it before the kernel can start; the rest goes on while the kernel runs."""
     host_multiples: Annotated[dict[str, NonNegative], Field(default_factory=dict)]
     """By a row's ``op``: times ``host_s`` that such a call takes the host (one, where it does not stand here)."""
+    host_kernel_s: NonNegative = 0.0
+    """The host's work on each further kernel of a call, none of which is hidden behind short kernels [s]."""
     floor_s: NonNegative = 0.0
     """Nothing shorter was measured [s]."""
     launches: Flag = False
@@ -50,13 +55,23 @@ class Protocol(Part):
     array_functions: Flag = False
     """Softmax, norms, GELU and attention are sequences of array functions, each over whole arrays."""
     activity: Annotated[float, Field(gt=0, le=2, strict=True, description="a number > 0 and <= 2")] = 1.0
-    """Switching of the operands' bits, and so energy of multiplying, against random operands for as long as it takes
-    the power limit to bind: constant operands and short runs have less."""
+    """Switching of the operands' bits, and so energy of multiplying, against random operands."""
+    burst_s: NonNegative = 0.0
+    """Of a call's time in which no power counts, as a run of a few calls ends before the power limit averages over it:
+    the limit's window over the calls of a run [s]."""
+    library: Annotated[float, Field(gt=0, le=2, strict=True, description="a number > 0 and <= 2")] = 1.0
+    """Speed of the products' main loops against the library that the family's factors were fitted on: older ones are
+    slower."""
 
-    def seen_s(self, op: str, busy_s: float) -> float:
-        """What the clock shows of a row of kind ``op`` whose kernels take ``busy_s``."""
+    @cached_property
+    def run(self) -> Run:
+        """How its kernels ran."""
+        return Run(self.activity, self.burst_s, self.library, self.stack)
+
+    def seen_s(self, op: str, busy_s: float, further: int = 0) -> float:
+        """What the clock shows of a row of kind ``op`` whose kernels, one and ``further`` ones, take ``busy_s``."""
         host_s = self.host_s * self.host_multiples.get(op, 1.0)
-        seen = max(busy_s + self.host_ahead * host_s, host_s, self.floor_s)
+        seen = max(busy_s + self.host_ahead * host_s + further * self.host_kernel_s, host_s, self.floor_s)
         if self.resolution_s:
             seen = max(1, round(seen / self.resolution_s)) * self.resolution_s
         return seen
