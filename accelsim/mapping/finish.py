@@ -29,6 +29,7 @@ def finished(
     macs: int = 0,
     resident: float | None = None,
     prefetch: tuple[str, int] | None = None,
+    kernels: int = 1,
 ) -> Task:
     """Add the launch, name the bound, round to whole picoseconds.
 
@@ -66,6 +67,7 @@ def finished(
         bounds_s=tuple(bounds_s.items()),
         counts=tuple(count for count in counts if count.amount),
         tiling=tiling,
+        kernels=kernels,
         result_ps=whole_ps(machine.calibration.result_latency_s * PS_PER_S),
         by_item=len(op.outputs[0].shape) > 2 and op.outputs[0].shape[0] > 1,
     )

@@ -53,6 +53,8 @@ class Task:
     counts: tuple[Count, ...]
     tiling: str
     """How it was tiled, for people."""
+    kernels: int = 1
+    """That it became, on a device that runs kernels."""
     result_ps: int = 0
     """From its end until its result can be read."""
     by_item: bool = False
