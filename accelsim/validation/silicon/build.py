@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from accelsim.base.errors import InputError
 from accelsim.validation.silicon.rows import Measurement
@@ -149,6 +149,36 @@ def _conv2d(row: Measurement) -> tuple[Op, ...]:
             math=kinds.math,
         ),
     )
+
+
+CELLS = {
+    "rnn_vanilla": (1, ("tanh",)),
+    "rnn_lstm": (4, ("sigmoid", "tanh", "mul", "add")),
+    "rnn_gru": (3, ("sigmoid", "tanh", "mul", "add")),
+}
+"""Of a recurrent cell: gates, and the functions of the kernel that makes the next state of them."""
+
+
+@builds(*CELLS)
+def _recurrent(row: Measurement) -> tuple[Op, ...]:
+    """A product with the recurrent weights and a kernel of functions for each step of time, one after another.
+
+    What comes from the layer's input is not part of it (``CUDNN_SKIP_INPUT`` in DeepBench's rnn_bench).
+    """
+    kinds = formats(row.text("dtype"))
+    batch, steps, hidden = row.whole("batch", 1), row.whole("rows"), row.whole("cols")
+    gates, functions = CELLS[row.text("op")]
+    wide = gates * hidden
+    state, made = _tensor("h", (batch, hidden), kinds.compute), _tensor("gates", (batch, wide), kinds.compute)
+    weights = _tensor("w", (hidden, wide), kinds.weight, "weight")
+    product = Matmul(
+        name="recurrent", inputs=(state, weights), outputs=(made,), m=batch, k=hidden, n=wide, math=kinds.math
+    )
+    first, *others = (
+        Elementwise(name=function, inputs=(made,), outputs=(made,), function=function) for function in functions
+    )
+    cell = replace(first, inputs=(made, state), outputs=(state,), epilogue=tuple(others))
+    return (product, cell) * steps
 
 
 def _matrix(row: Measurement, *names: str) -> list[Tensor]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -48,17 +49,26 @@ def predicted_on(machine: Machine, row: Measurement) -> Prediction:
         kernels = in_array_functions(ops) if protocol.array_functions else ops
         machine = replace(machine, cores=min(cores_of(row) or machine.cores, machine.cores))
         machine = machine.in_run(protocol.run)
-        tasks = [map_op(op, machine, placed(op, machine, protocol)) for op in kernels]
+        # The same op stands again for every step of a recurrent network: each is mapped once.
+        once = {id(op): op for op in kernels}
+        mapped = {number: map_op(op, machine, placed(op, machine, protocol)) for number, op in once.items()}
+        tasks = [mapped[id(op)] for op in kernels]
     except (MappingError, WorkloadError) as error:
         raise UnmodelledError(str(error)) from None
     longest = max(tasks, key=lambda task: task.duration_ps)
     return Prediction(
         predicted_us=measured_s(row.text("op"), tasks, protocol) * 1e6,
-        roofline_us=sum(roofline_s(op, machine.device, machine.cores) for op in ops) * 1e6,
+        roofline_us=roofline_of(ops, machine) * 1e6,
         bound=longest.bound,
         power_w=power_w(tasks, machine),
-        tiling="; ".join(task.tiling for task in tasks),
+        tiling="; ".join(dict.fromkeys(task.tiling for task in tasks)),
     )
+
+
+def roofline_of(ops: Sequence[Op], machine: Machine) -> float:
+    """The plain rooflines of ops one after another [s]."""
+    each = {id(op): roofline_s(op, machine.device, machine.cores) for op in {id(op): op for op in ops}.values()}
+    return sum(each[id(op)] for op in ops)
 
 
 def cores_of(row: Measurement) -> int | None:
@@ -81,10 +91,16 @@ def measured_s(op: str, tasks: Sequence[Task], protocol: Protocol) -> float:
 def power_w(tasks: Sequence[Task], machine: Machine) -> float:
     """Mean power while such kernels run again and again without a pause [W]."""
     energy_pj = 0.0
-    for task in tasks:
+    for task, times in _distinct(tasks):
         on_chip, off_chip = machine.dynamic_pj(task.counts)
-        energy_pj += on_chip * task.energy_scale + off_chip
+        energy_pj += times * (on_chip * task.energy_scale + off_chip)
     return machine.device.power.static_w + energy_pj / sum(task.duration_ps for task in tasks)
+
+
+def _distinct(tasks: Sequence[Task]) -> Iterator[tuple[Task, int]]:
+    """Each task once, with how often it stands there."""
+    times = Counter(map(id, tasks))
+    yield from ((task, times[number]) for number, task in {id(task): task for task in tasks}.items())
 
 
 def placed(op: Op, machine: Machine, protocol: Protocol) -> Placement:
