@@ -142,3 +142,20 @@ def test_a_network_is_run_as_its_source_ran_it(tmp_path: Path) -> None:
     assert (group.rows, group.run, group.judged) == (3, 2, 1)
     done = CliRunner().invoke(cli, ["validate", "models", "--data", str(file)], catch_exceptions=False)
     assert "not run, nvidia_t4, 1 rows: network mlperf:rnnt" in done.output
+
+
+def test_measured_power_is_judged_too(tmp_path: Path) -> None:
+    """A row with ``power_w`` has an error of its power; a file without that column has none to print."""
+    hot = {**GEMM, "power_w": "350"}
+    judged = judge.judge(_write(tmp_path / "hot.csv", hot, {**hot, "power_w": ""}))[1]
+    ours = judged[0].ours
+    assert ours is not None
+    assert judged[0].power_error_pct == pytest.approx(100 * (ours.power_w / 350 - 1))
+    assert judged[1].power_error_pct is None
+    said = judge.overall(judged)
+    assert said["power_rows"] == 1
+    assert said["power_mape_pct"] == pytest.approx(abs(judged[0].power_error_pct or 0))
+    result = CliRunner().invoke(cli, ["validate", "ops", "--data", str(tmp_path / "hot.csv")])
+    assert "mean power of 1 rows" in result.output
+    result = CliRunner().invoke(cli, ["validate", "ops", "--data", str(_write(tmp_path / "cool.csv", GEMM))])
+    assert "power" not in result.output

@@ -151,8 +151,9 @@ def _show_kernels(judged: Sequence[Judged], top: int) -> None:
     lines = [judge.cells(group) for group in judge.groups(judged)]
     if lines:
         left = {"device", "op", "format"}
-        columns = tuple(Column(name, left=name in left, shrink=name == "device") for name in lines[0])
-        text.show(text.Fitted(Sheet(columns, tuple(tuple(line.values()) for line in lines))))
+        names = dict.fromkeys(name for line in lines for name in line)
+        columns = tuple(Column(name, left=name in left, shrink=name == "device") for name in names)
+        text.show(text.Fitted(Sheet(columns, tuple(tuple(line.get(name, "") for name in names) for line in lines))))
     worst = sorted((one for one in judged if one.ours is not None), key=lambda one: -abs(one.error_pct))[:top]
     if worst:
         click.echo("\nworst rows:")
@@ -170,6 +171,11 @@ def _show_kernels(judged: Sequence[Judged], top: int) -> None:
             f"\n{said['n']} of {said['rows']} rows: mean error {said['mape_pct']:.1f} %, "
             f"median {said['median_ape_pct']:.1f} %, bias {said['bias_pct']:+.1f} %; "
             f"a plain roofline: {said['roofline_mape_pct']:.1f} %"
+        )
+    if said.get("power_rows"):
+        click.echo(
+            f"mean power of {said['power_rows']} rows: mean error {said['power_mape_pct']:.1f} %, "
+            f"median {said['power_median_ape_pct']:.1f} %, bias {said['power_bias_pct']:+.1f} %"
         )
 
 

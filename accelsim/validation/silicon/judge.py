@@ -39,6 +39,14 @@ class Judged:
         return 100 * (self.ours.predicted_us - self.row.latency_us) / self.row.latency_us
 
     @property
+    def power_error_pct(self) -> float | None:
+        """The same of the mean power; None where it was not measured or there is no prediction."""
+        measured = self.row.power_w
+        if self.ours is None or measured is None:
+            return None
+        return 100 * (self.ours.power_w - measured) / measured
+
+    @property
     def roofline_error_pct(self) -> float:
         """The same of the plain roofline."""
         assert self.ours is not None
@@ -123,6 +131,8 @@ class Group:
     bias_pct: float
     worst_pct: float
     roofline_mape_pct: float
+    power_mape_pct: float | None
+    """Of those rows whose power was measured; None where none was."""
 
     def to_dict(self) -> dict[str, Any]:
         """Under the names of the JSON."""
@@ -150,7 +160,22 @@ def _group(device: str, op: str, dtype: str, members: Sequence[Judged]) -> Group
         bias_pct=fmean(errors),
         worst_pct=max(errors, key=abs),
         roofline_mape_pct=fmean(abs(one.roofline_error_pct) for one in members),
+        power_mape_pct=power_summary(members).get("power_mape_pct"),
     )
+
+
+def power_summary(judged: Iterable[Judged]) -> dict[str, float]:
+    """Rows whose power was measured and has a prediction, mean error and bias; empty where there is none."""
+    errors = [one.power_error_pct for one in judged]
+    known = [error for error in errors if error is not None]
+    if not known:
+        return {}
+    return {
+        "power_rows": len(known),
+        "power_mape_pct": fmean(map(abs, known)),
+        "power_median_ape_pct": median(map(abs, known)),
+        "power_bias_pct": fmean(known),
+    }
 
 
 def unmodelled(judged: Iterable[Judged]) -> Counter[str]:
@@ -164,7 +189,7 @@ def overall(judged: Sequence[Judged]) -> dict[str, Any]:
     said = summary(SUITE, rows) if rows else {"suite": SUITE, "n": 0}
     if rows:
         said["roofline_mape_pct"] = fmean(abs(one.roofline_error_pct) for one in judged if one.ours is not None)
-    return {**said, "rows": len(judged), "unmodelled": sum(unmodelled(judged).values())}
+    return {**said, **power_summary(judged), "rows": len(judged), "unmodelled": sum(unmodelled(judged).values())}
 
 
 def to_json(judged: Sequence[Judged]) -> str:
@@ -218,4 +243,5 @@ def cells(group: Group) -> Mapping[str, str]:
         "bias %": f"{group.bias_pct:+.1f}",
         "worst %": f"{group.worst_pct:+.0f}",
         "roofline %": f"{group.roofline_mape_pct:.1f}",
+        **({} if group.power_mape_pct is None else {"power %": f"{group.power_mape_pct:.1f}"}),
     }
