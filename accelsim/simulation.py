@@ -20,7 +20,7 @@ from accelsim.hardware.device import Device
 from accelsim.hardware.energy import EnergyTable, energy_table_of, load_energy_table
 from accelsim.hardware.loader import device_sha256, load_device
 from accelsim.mapping import Machine
-from accelsim.schedule import Lane, Program, Site, live_bytes, plan_lane, program, runs_on, shares, stages
+from accelsim.schedule import Lane, Program, Site, live_bytes, plan_in_chunks, program, runs_on, shares, stages
 from accelsim.trace import Trace
 from accelsim.workload.graph import Graph
 from accelsim.workload.library import load_workload
@@ -376,19 +376,21 @@ def _lanes(
     site: Site, whole: Graph, build: Callable[[int | None], Graph], dtype: str, options: Options, count: int
 ) -> list[Lane]:
     device = site.machine.device
+
+    def part(items: int) -> Graph:
+        return _prepared(build(items), dtype, device)
+
     # What cannot be is refused before anything is planned.
     if options.parallel == "data":
-        by_share = {
-            share: _prepared(build(share), dtype, device) for share in dict.fromkeys(shares(whole.batch, count))
-        }
+        by_share = {share: part(share) for share in dict.fromkeys(shares(whole.batch, count))}
         graphs = [by_share[share] for share in shares(whole.batch, count)]
         check_capacity(site, graphs)
-        planned = {share: plan_lane(graph, site, lanes=count) for share, graph in by_share.items()}
+        planned = {share: plan_in_chunks(graph, part, site, lanes=count) for share, graph in by_share.items()}
         return [planned[share] for share in shares(whole.batch, count)]
     graph = _prepared(whole, dtype, device)
     check_capacity(site, [graph])
     if options.parallel is None:
-        return [plan_lane(graph, site)]
+        return [plan_in_chunks(graph, part, site)]
     if len(graph.ops) < count:
         raise MappingError(f"{graph.name} has {len(graph.ops)} ops; want no more stages than that, got {count}")
     lanes = stages(graph, site, count)
@@ -425,6 +427,13 @@ def _warnings(site: Site, lanes: Sequence[Lane]) -> Iterator[str]:
         listed = ", ".join(f"{n} x {what}" for what, n in kinds.items())
         run = "op runs" if len(fallen) == 1 else "ops run"
         yield f"{len(fallen)} {run} on the host ({site.host.device.name}): {device.name} does not have {listed}"
+    if any(lane.chunks > 1 for lane in lanes):
+        lane = max(lanes, key=lambda lane: lane.chunks)
+        yield (
+            f"a step is done in {lane.chunks} parts of {lane.graph.batch}: activations of more items do not stay on "
+            "chip, "
+            "and weights that are read again cost less"
+        )
     yield from _overflow(site, lanes[0])
 
 

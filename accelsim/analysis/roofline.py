@@ -95,7 +95,7 @@ def unavoidable_bytes(spans: Sequence[Span], lanes: Sequence[Lane], machine: Mac
             names = {t.name for op in ops for t in op.weights} - lane.plan.kept
             total[machine.local(weights)] += sum(read[name] for name in names)
         if activations is not None and machine.is_dram(activations):
-            total[machine.local(activations)] += sum(read[name] for name in ends if name in read)
+            total[machine.local(activations)] += lane.chunks * sum(read[name] for name in ends if name in read)
     for span in spans:
         if span.kind == "transfer":
             link, size = span.channel_bytes[0]

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from accelsim.schedule.chunks import plan_in_chunks
 from accelsim.schedule.lane import DEVICE, HOST, Lane, Site, link_task, plan_lane, runs_on
 from accelsim.schedule.parallel import shares, stages
 from accelsim.schedule.program import Job, Program
 from accelsim.schedule.residency import live_bytes
 
-__all__ = ["Job", "Lane", "Program", "Site", "live_bytes", "plan_lane", "program", "runs_on", "shares", "stages"]
+__all__ = [
+    "Job",
+    "Lane",
+    "Program",
+    "Site",
+    "live_bytes",
+    "plan_in_chunks",
+    "plan_lane",
+    "program",
+    "runs_on",
+    "shares",
+    "stages",
+]
 
 
 def program(lanes: Sequence[Lane], site: Site, *, steps: int, cold: bool, pipeline: bool) -> Program:
@@ -34,16 +47,18 @@ def program(lanes: Sequence[Lane], site: Site, *, steps: int, cold: bool, pipeli
                 jobs[load.name] = load
                 last_on_core[number] = load.name
             # The last job of a lane in a step is what later steps wait for.
-            gate = [_name(step - 1, replica, lane.items[-1].name)] if step else []
+            gate = [_name(step - 1, replica, lane.items[-1].name, lane.chunks - 1)] if step else []
             if pipeline and number + 1 < len(lanes) and step >= 2:
                 gate.append(_name(step - 2, replica, lanes[number + 1].items[-1].name))
-            for job in _jobs(lane, step, replica, core, last_on_core, number, gate):
-                jobs.setdefault(job.name, job)
+            for chunk in range(lane.chunks):
+                for job in _jobs(lane, step, replica, core, last_on_core, number, gate, chunk):
+                    jobs.setdefault(job.name, job)
+                gate = [_name(step, replica, lane.items[-1].name, chunk)]
     return Program(tuple(jobs.values()), channels, steps)
 
 
-def _name(step: int, replica: int, item: str) -> str:
-    return f"s{step}.r{replica}.{item}"
+def _name(step: int, replica: int, item: str, chunk: int = 0) -> str:
+    return f"s{step}.r{replica}.{f'c{chunk}.' if chunk else ''}{item}"
 
 
 def _load(lane: Lane, replica: int) -> Job:
@@ -67,11 +82,12 @@ def _jobs(
     last_on_core: dict[int, str],
     number: int,
     gate: Sequence[str],
+    chunk: int,
 ) -> Iterator[Job]:
-    """Jobs of one lane in one step; what waits for nothing of its own lane waits for ``gate``."""
+    """Jobs of one chunk of a lane in one step; what waits for nothing of its own lane waits for ``gate``."""
     own = {item.name for item in lane.items}
-    for item in lane.items:
-        reads = tuple(_name(step, replica, name) for name in item.needs)
+    for item in lane.later if chunk else lane.items:
+        reads = tuple(_name(step, replica, name, chunk) for name in item.needs)
         needs = [*reads]
         if not own & {*item.needs}:
             needs += gate
@@ -79,9 +95,9 @@ def _jobs(
         if item.where == DEVICE:
             if before is not None:
                 needs.append(before)
-            last_on_core[number] = _name(step, replica, item.name)
+            last_on_core[number] = _name(step, replica, item.name, chunk)
         yield Job(
-            name=_name(step, replica, item.name),
+            name=_name(step, replica, item.name, chunk),
             task=item.task,
             resource=core if item.where == DEVICE else HOST if item.where == HOST else _link(lane),
             needs=tuple(dict.fromkeys(needs)),

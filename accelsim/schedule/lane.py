@@ -41,11 +41,25 @@ class Lane:
     machine: Machine
     plan: Plan
     items: tuple[Item, ...]
+    chunks: int = 1
+    """How often a step goes through the graph, which is then built for that part of the lane's batch."""
 
     @property
     def chain_ps(self) -> int:
         """All items one after another, weights prefetched as the channel's idle time allows [ps]."""
-        return chain_ps(self.items, self.machine)
+        again = chain_ps(self.later, self.machine) if self.chunks > 1 else 0
+        return chain_ps(self.items, self.machine) + (self.chunks - 1) * again
+
+    @property
+    def later(self) -> tuple[Item, ...]:
+        """The items of every chunk after the first: a step's overhead is paid once."""
+        items = [*self.items]
+        _delay_first(items, -math.ceil(self.machine.calibration.step_overhead_s * PS_PER_S))
+        return tuple(items)
+
+    def cost_ps(self, lanes: int) -> float:
+        """Time of a step while ``lanes`` lanes like this one share the channels [ps]."""
+        return max(self.chain_ps, self.chunks * _pressure_ps(self.items, self.machine.channels, lanes))
 
 
 @dataclass(frozen=True)
@@ -64,12 +78,10 @@ class Site:
     elsewhere: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Tensors that other lanes make: the item that makes each, and where (``device`` or ``host``)."""
     _memo: dict[object, Task] = field(default_factory=dict, compare=False, repr=False)
-    _signatures: dict[int, tuple[Op, tuple[object, ...]]] = field(default_factory=dict, compare=False, repr=False)
-
-    def _signature(self, op: Op) -> tuple[object, ...]:
-        if id(op) not in self._signatures:
-            self._signatures[id(op)] = op, _signature(op)
-        return self._signatures[id(op)][1]
+    _first: dict[object, tuple[Op, int]] = field(default_factory=dict, compare=False, repr=False)
+    """By all of an op but names: the first such op, and a number for it."""
+    _known: dict[int, tuple[Op, Op, int]] = field(default_factory=dict, compare=False, repr=False)
+    """By identity: an op, the first like it, and their number."""
 
     def task(self, op: Op, machine: Machine, placement: Placement) -> Task:
         """The mapped op."""
@@ -77,10 +89,13 @@ class Site:
         return task if task.op == op.name else replace(task, op=op.name)
 
     def alike(self, op: Op, machine: Machine, placement: Placement) -> Task:
-        """``map_op``, once for ops that differ only in their names: whoever was first gave the task its name."""
-        key = (machine.device.name, self._signature(op), placement)
+        """``map_op`` of the first op that differs only in its names."""
+        if id(op) not in self._known:
+            self._known[id(op)] = op, *self._first.setdefault(_signature(op), (op, len(self._first)))
+        _, first, number = self._known[id(op)]
+        key = machine.device.name, number, placement
         if key not in self._memo:
-            self._memo[key] = map_op(op, machine, placement)
+            self._memo[key] = map_op(first, machine, placement)
         return self._memo[key]
 
 
@@ -353,8 +368,9 @@ def plan_lane(graph: Graph, site: Site, *, lanes: int = 1) -> Lane:
     is the fastest. Raises MappingError where no plan leaves room for every op's tiles.
     """
     on_device = [runs_on(op, site.machine.device) for op in graph.ops]
+    wants = _wants(graph, site)
     queue: list[tuple[float, int, int, Plan, Lane | None]] = [
-        (_rough_ps(graph, site, plan, on_device), number, 0, plan, None)
+        (_rough_ps(wants, site.machine, plan), number, 0, plan, None)
         for number, plan in enumerate(sorted(_plans_of(graph, site), key=_on_chip, reverse=True))
     ]
     heapify(queue)
@@ -369,12 +385,17 @@ def plan_lane(graph: Graph, site: Site, *, lanes: int = 1) -> Lane:
                 heappush(queue, (close, number, 1, plan, None))
             else:
                 found = Lane(graph, site.machine, plan, _items(graph, site, plan))
-                cost = max(found.chain_ps, _pressure_ps(found.items, site.machine.channels, lanes))
-                heappush(queue, (max(bound, cost), number, 2, plan, found))
+                heappush(queue, (max(bound, found.cost_ps(lanes)), number, 2, plan, found))
         except MappingError as error:
             refusal = refusal or error
     assert refusal is not None
     raise refusal
+
+
+def least_ps(graph: Graph, site: Site) -> float:
+    """What no lane of a graph can beat, under any plan [ps]. Raises MappingError where no tiles fit at all."""
+    wants = _wants(graph, site)
+    return min(_rough_ps(wants, site.machine, plan) for plan in _plans_of(graph, site))
 
 
 def _on_chip(plan: Plan) -> tuple[int, int]:
@@ -382,20 +403,27 @@ def _on_chip(plan: Plan) -> tuple[int, int]:
     return len(plan.resident), plan.kept_bytes
 
 
-def _rough_ps(graph: Graph, site: Site, plan: Plan, on_device: Sequence[bool]) -> float:
-    """What no lane under a plan can beat: its ops with all operands on chip, or their activations beyond it [ps]."""
+def _wants(graph: Graph, site: Site) -> list[tuple[int, list[tuple[str, int]]]]:
+    """Of every op on the device: its time with all operands on chip [ps], and what it moves unless that stays there."""
     machine = site.machine
+    found = []
+    for op in graph.ops:
+        if runs_on(op, machine.device):
+            on_chip = Placement((None,) * len(op.inputs), None, machine.all_free)
+            moved = [(t.name, _least_bytes(op.bytes_read(t), t, machine)) for t in op.activations]
+            moved += [(t.name, _least_bytes(t.bytes, t, machine)) for t in op.outputs]
+            found.append((site.alike(op, machine, on_chip).resident_ps, moved))
+    return found
+
+
+def _rough_ps(wants: list[tuple[int, list[tuple[str, int]]]], machine: Machine, plan: Plan) -> float:
+    """What no lane under a plan can beat: its ops with all operands on chip, or their activations beyond it [ps]."""
     backing = machine.backing("activation")
-    chain = 0.0
-    for op, here in zip(graph.ops, on_device, strict=True):
-        if here:
-            least = site.alike(op, machine, Placement((None,) * len(op.inputs), None, machine.all_free)).resident_ps
-            moved = sum(
-                _least_bytes(op.bytes_read(t), t, machine) for t in op.activations if t.name not in plan.resident
-            )
-            moved += sum(_least_bytes(t.bytes, t, machine) for t in op.outputs if t.name not in plan.resident)
-            chain += max(least, moved * PS_PER_S / machine.channels[backing] if backing else 0)
-    return chain
+    ps_per_byte = PS_PER_S / machine.channels[backing] if backing else 0.0
+    resident = plan.resident
+    return sum(
+        max(least, ps_per_byte * sum([size for name, size in moved if name not in resident])) for least, moved in wants
+    )
 
 
 def _bound_ps(graph: Graph, site: Site, plan: Plan, on_device: Sequence[bool]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,8 +53,8 @@ class Explanation:
 
     @property
     def op_s(self) -> float:
-        """Time of the op [s]."""
-        return self.span.duration_ps / PS_PER_S
+        """Time of the op, all parts of the batch together [s]."""
+        return _busy_ps(self.spans) / PS_PER_S
 
     @property
     def power_w(self) -> float:
@@ -81,7 +81,9 @@ def explain(point: Point, op: str | None = None) -> Explanation:
         result=result,
         spans=spans,
         nominal_hz=unit.freq_hz,
-        energy_j=breakdown_j([longest], own, table if own is device else energy_table_of(own)),
+        energy_j=breakdown_j(
+            [s for s in spans if s.resource == longest.resource], own, table if own is device else energy_table_of(own)
+        ),
         what_ifs=tuple(sorted(tried, key=lambda one: (one.op_s, one.latency_s, one.change))),
     )
 
@@ -108,8 +110,16 @@ def _tried(point: Point, op: str, change: str, sets: Mapping[str, Any]) -> WhatI
         params=point.params,
         options=point.options,
     ).run()
-    times = [span.duration_ps for span in other.trace.spans if span.op == op and span.step == 0]
-    return WhatIf(change, sets, max(times) / PS_PER_S, other.latency_s)
+    spans = [span for span in other.trace.spans if span.op == op and span.step == 0]
+    return WhatIf(change, sets, _busy_ps(spans) / PS_PER_S, other.latency_s)
+
+
+def _busy_ps(spans: Iterable[Span]) -> int:
+    """Time of an op on the core that works longest at it [ps]."""
+    by_core: dict[str, int] = {}
+    for span in spans:
+        by_core[span.resource] = by_core.get(span.resource, 0) + span.duration_ps
+    return max(by_core.values())
 
 
 def _changes(device: Device) -> Iterator[tuple[str, dict[str, Any]]]:
