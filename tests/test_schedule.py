@@ -194,7 +194,7 @@ def test_a_choice_that_does_not_exist_is_refused(wrong):
 
 
 def test_activations_with_nothing_behind_the_buffer_have_to_fit():
-    """Arm's Ethos-U55 has SRAM for activations and no host: what one image needs at a time must fit, more go in parts."""
+    """Arm's Ethos-U55 has SRAM for activations and no host: what one image needs must fit, more go in parts."""
     assert simulate("arm_ethos_u55", "onnx:squeezenet", batch=64).latency_s > 0
     with pytest.raises(MappingError, match=r"does not stay in sram, which holds .* has no memory behind it"):
         simulate("arm_ethos_u55", "onnx:squeezenet", batch=64, overrides={"sram.capacity_bytes": 2**17})
