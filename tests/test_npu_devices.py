@@ -6,14 +6,15 @@ they were got (UNVERIFIED: its RTL on FireSim's FPGAs), the Ethos-U55's is what 
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from accelsim import simulate
 from accelsim.base.errors import MappingError
 from accelsim.hardware.loader import load_device
+from accelsim.validation import broken, load_suite
+from accelsim.workload.graph import Graph
 from accelsim.workload.library import load_workload
+from accelsim.workload.ops import Conv2d, Tensor
 
 
 def fps(device: str, workload: str, batch: int = 1, **overrides: object) -> float:
@@ -45,34 +46,9 @@ def test_memories() -> None:
     assert load_device("arm_ethos_u55").memory_named("shram").capacity_bytes == 48 * 1024
 
 
-PRIMER = [
-    (64, 32, 512, 20, 269),
-    (32, 32, 256, 15, 153),
-    (32, 16, 256, 10, 93),
-    (32, 8, 256, 5, 46),
-    (16, 8, 256, 2, 20),
-    (8, 8, 128, 1, 7.3),
-    (8, 4, 128, 0.5, 3.6),
-]
-"""NVDLA primer, "Example Area and Performance": MACs, buffer [KB], DRAM [GB/s], int8 ResNet-50 [frames/s].
-
-ASSUMED: 1 GHz, and how MACs split into C x K below 2048, of which the table gives only the product.
-"""
-
-
-@pytest.mark.parametrize(("c", "k", "buffer_kb", "gb_per_s", "printed"), PRIMER)
-def test_nvdla_resnet50_estimates(c: int, k: int, buffer_kb: int, gb_per_s: float, printed: float) -> None:
-    """A model against a model: 0.93 to 1.09 of the estimates."""
-    ours = fps(
-        "nvdla_full",
-        "resnet50",
-        core__matrix__rows__c_in=c,
-        core__matrix__cols__c_out=k,
-        core__matrix__alternatives=[{"rows": {"c_in": 4, "kw": c // 4}, "cols": {"c_out": k}}],
-        cbuf__capacity_bytes=buffer_kb * 1024,
-        dram__bandwidth_bytes_per_s=gb_per_s * 1e9,
-    )
-    assert 0.9 < ours / printed < 1.12
+@pytest.mark.parametrize("name", ["nvdla", "gemmini", "ethos_u55"])
+def test_suites_keep_their_bounds(name: str) -> None:
+    assert broken(load_suite(name).rows(None)) == []
 
 
 def test_nvdla_wants_a_row_of_taps_beside_three_channels() -> None:
@@ -94,65 +70,22 @@ def test_gemmini_resnet50_is_a_bound() -> None:
     assert 2.0 < 153_709_356 / cycles < 2.6
 
 
-def mobilenet_v2(folder: Path) -> str:
-    """MobileNetV2 1.0, 224 x 224 (arXiv 1801.04381, Table 2), as an op table."""
-    sizes = "batch,c_in,h_in,w_in,c_out,h_out,w_out,kh,kw,stride,pad,dilation,groups"
-    lines = [f"name,kind,{sizes},function,window,inputs,outputs"]
-    last, size, channels = "x[B 3 224 224]", 224, 3
-
-    def conv(out: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
-        nonlocal last, size, channels
-        new, name = -(-size // stride), f"t{len(lines)}"
-        pad = max((new - 1) * stride + kernel - size, 0)
-        pads = f"{pad // 2} {pad // 2} {pad - pad // 2} {pad - pad // 2}"
-        weights = f"@w{len(lines)}[{out} {channels // groups} {kernel} {kernel}]"
-        shape = f"B,{channels},{size},{size},{out},{new},{new},{kernel},{kernel},{stride} {stride},{pads},1 1,{groups}"
-        lines.append(f"c{len(lines)},conv2d,{shape},,,{last}; {weights},{name}[B {out} {new} {new}]")
-        last, size, channels = name, new, out
-
-    conv(32, 3, 2)
-    for expand, out, repeats, first in [
-        (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
-    ]:  # fmt: skip
-        for repeat in range(repeats):
-            before, hidden = last, expand * channels
-            if expand > 1:
-                conv(hidden, 1)
-            conv(hidden, 3, first if repeat == 0 else 1, groups=hidden)
-            conv(out, 1)
-            if repeat:
-                name = f"t{len(lines)}"
-                shape = f"[B {out} {size} {size}]"
-                lines.append(f"a{len(lines)},elementwise{',' * 14}add,,{last}; {before},{name}{shape}")
-                last = name
-    conv(1280, 1)
-    size = 1
-    lines.append(f"pool,pool,{',' * 14}49,{last},mean[B 1280 1 1]")
-    last = "mean"
-    conv(1001, 1)
-    path = folder / "mobilenet_v2.csv"
-    path.write_text("\n".join(["#: name = mobilenet_v2", "#: batch = 1", *lines]) + "\n", encoding="utf-8")
-    return str(path)
+def depthwise(kernel: int) -> Graph:
+    x = Tensor(name="x", shape=(1, 64, 56, 56), dtype="int8")
+    y = Tensor(name="y", shape=(1, 64, 56, 56), dtype="int8")
+    w = Tensor(name="w", shape=(64, 1, kernel, kernel), dtype="int8", role="weight")
+    conv = Conv2d(
+        name="depthwise", inputs=(x, w), outputs=(y,), batch=1, c_in=64, h_in=56, w_in=56, c_out=64, h_out=56, w_out=56,
+        kh=kernel, kw=kernel, pad=(kernel // 2,) * 4, groups=64,
+    )  # fmt: skip
+    return Graph(name="depthwise", ops=(conv,))
 
 
-def test_ethos_u55_mobilenet_v2_against_vela(tmp_path: Path) -> None:
-    """Renesas prints Vela's estimate for an Ethos-U55-256 at 1 GHz with all in an SRAM of 7.45 GiB/s: 3.54 ms.
-
-    (RZ/G3E, memory mode Sram_Only, "RUHMI" page, 304 million MACs; an estimate of Arm's compiler.) Ours takes 4.10 ms:
-    here depthwise products use one column of eight and are filled anew for each channel, but latencies and blocks
-    that do not divide a layer cost nothing.
-    """
-    workload = mobilenet_v2(tmp_path)
-    assert load_workload(workload).macs == pytest.approx(304_452_946, rel=0.02)
-    ours = fps(
-        "arm_ethos_u55",
-        workload,
-        core__matrix__freq_hz=1e9,
-        core__vector__freq_hz=1e9,
-        sram__bandwidth_bytes_per_s=8e9,
-        flash__bandwidth_bytes_per_s=8e9,
-    )
-    assert 0.7 < ours / 282.74 < 1.3
+@pytest.mark.parametrize(("kernel", "steps"), [(1, 1), (3, 3), (5, 10)])
+def test_ethos_u55_takes_four_taps_of_a_channel_in_four_cycles(kernel: int, steps: int) -> None:
+    """Vela, npu_performance.py: 2 x 2 x 8 outputs and four taps take four cycles; here four taps of a row."""
+    result = simulate("arm_ethos_u55", depthwise(kernel))
+    assert result.ops[0].compute_cycles == 28 * 28 * 8 * 4 * steps
 
 
 def test_ethos_u55_cannot_be_faster_than_its_flash() -> None:
