@@ -13,7 +13,7 @@ from accelsim.hardware.device import Device
 from accelsim.hardware.energy import energy_table_of
 from accelsim.mapping import Machine, Placement, map_op
 from accelsim.mapping.hierarchy import Levels, Outer
-from accelsim.mapping.matrix import _Search
+from accelsim.mapping.matrix import _Product, _Search
 from accelsim.mapping.models import gemm_of, matrix_model
 from accelsim.mapping.on_chip import busy_seconds
 from accelsim.simulation import simulate
@@ -67,7 +67,7 @@ def search_of(op, device, source="dram", sink="dram"):
     machine = machine_of(device)
     unit = device.core.matrix
     model = matrix_model(unit, gemm_of(op), "int8", device, 1)
-    return _Search(op, machine, (source, source), sink, model, unit)
+    return _Search(_Product(op, machine, model, unit), (source, source), sink)
 
 
 EVERYTHING = ("activation", "weight", "partial_sum")
@@ -134,9 +134,9 @@ def test_traffic_between_levels_is_that_of_a_walk_through_the_loops(device, data
     side = st.sampled_from([8, 16, 32] if whole else [5, 13, 31])
     m, k, n = (data.draw(side) for _ in range(3))
     search = search_of(product_op(m, k, n), device)
-    levels = search.levels
+    levels = search.product.levels
     assume(levels.depth > 1)
-    outer = data.draw(st.integers(0, len(search.tiles[0]) - 1))
+    outer = data.draw(st.integers(0, len(search.product.tiles[0]) - 1))
     t = search.tiling(outer)
     column = [np.array([[float(size)]]) for size in (t.m, t.k, t.n)]
     at = Outer(*column, np.array([[t.n_outer]]))
@@ -172,9 +172,9 @@ class AllTiles(Levels):
 def all_times(op, device, free):
     """The time of every legal nest, each through its own pipeline, none left out."""
     search = search_of(op, device)
-    levels = AllTiles(search.model, search.machine, "weight", search.unit.freq_hz)
-    object.__setattr__(search, "levels", levels)
-    m, k, n, n_outer = (part[:, None] for part in search.tiles)
+    levels = AllTiles(search.product.model, search.product.machine, "weight", search.product.unit.freq_hz)
+    object.__setattr__(search.product, "levels", levels)
+    m, k, n, n_outer = (part[:, None] for part in search.product.tiles)
     room = {name: size[:, None] for name, size in search.tile_bytes.items()}
     crossing, off = search._crossing_pj
     for chosen in product(*(range(len(choice.order)) for choice in levels.choices[:-1])):
@@ -184,14 +184,14 @@ def all_times(op, device, free):
             t = search.tiling(
                 i, (*chosen, int(inner)), float(costs.on_chip_ps[i, inner]), float(costs.fill_ps[i, inner])
             )
-            power = search.machine.power_w
+            power = search.product.machine.power_w
             if power is None:
                 yield search.pipeline_ps(t, 1.0, resident=False)
             else:
-                pj = search._fixed_pj + crossing[i] + costs.on_chip_pj[i, inner]
+                pj = search.product.fixed_pj + crossing[i] + costs.on_chip_pj[i, inner]
                 yield min(
                     max(search.pipeline_ps(t, f, resident=False), (pj * device.voltage_scale(f) ** 2 + off[i]) / power)
-                    for f in search.machine.clocks
+                    for f in search.product.machine.clocks
                 )
 
 
@@ -202,7 +202,7 @@ def best_of_all(device, m, k, n, depth):
     op = product_op(m, k, n)
     free = dict(machine_of(device).all_free)
     search = search_of(op, device)
-    assume(search.levels.depth == depth)
+    assume(search.product.levels.depth == depth)
     try:
         _, found = search.best(free)
     except MappingError:

@@ -15,7 +15,7 @@ from accelsim.hardware.energy import energy_table_of
 from accelsim.hardware.loader import load_device
 from accelsim.mapping import Machine, Placement, map_op
 from accelsim.mapping.hierarchy import tile_sizes
-from accelsim.mapping.matrix import _Search, map_matrix, matrix_unit
+from accelsim.mapping.matrix import _Product, _Search, map_matrix, matrix_unit
 from accelsim.mapping.models import gemm_of, matrix_model
 from accelsim.workload.ops import Conv2d, Elementwise, Matmul, Softmax, Tensor
 
@@ -127,8 +127,8 @@ def test_the_search_finds_the_best_of_all_tilings(device, m, k, n, batch):
     placement = everywhere(machine, op, "dram", "dram")
     unit = matrix_unit(machine, "int8")
     model = matrix_model(unit, gemm_of(op), "int8", device, machine.cores)
-    search = _Search(op, machine, placement.sources, placement.sink, model, unit)
-    assume(search.levels.depth == 1)
+    search = _Search(_Product(op, machine, model, unit), placement.sources, placement.sink)
+    assume(search.product.levels.depth == 1)
     free = dict(placement.free_bytes)
     try:
         tiling, found = search.best(free)
@@ -149,9 +149,9 @@ def test_traffic_is_what_the_loop_order_says(device, m, k, n):
     unit = matrix_unit(machine, "int8")
     model = matrix_model(unit, gemm_of(op), "int8", device, machine.cores)
     placement = everywhere(machine, op, "dram", "dram")
-    search = _Search(op, machine, placement.sources, placement.sink, model, unit)
+    search = _Search(_Product(op, machine, model, unit), placement.sources, placement.sink)
     g = model.gemm
-    for index in range(0, len(search.tiles[0]), 7):
+    for index in range(0, len(search.product.tiles[0]), 7):
         tiling = search.tiling(index)
         tm, tk, tn, n_outer = tiling.m, tiling.k, tiling.n, tiling.n_outer
         spans = [[min(size, extent - i) for i in range(0, extent, int(size))]

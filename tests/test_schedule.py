@@ -12,7 +12,7 @@ from accelsim.hardware.energy import energy_table_of
 from accelsim.hardware.loader import load_device
 from accelsim.mapping import Machine
 from accelsim.schedule import Site, plan_lane
-from accelsim.schedule.lane import _bound_ps, _rough_ps
+from accelsim.schedule.lane import _bound_ps, _rough_ps, _wants
 from accelsim.schedule.parallel import partition, shares
 from accelsim.schedule.residency import _arena, _lives, live_bytes, plans
 from accelsim.simulation import simulate
@@ -182,7 +182,8 @@ def test_bounds_of_a_plan_know_that_activations_cross_in_run_length_code():
     graph = Graph(name="sparse", ops=(op,), batch=1)
     site = Site(Machine(device, energy_table_of(device), 1, None), None)
     lane = plan_lane(graph, site)
-    rough, close = (bound(graph, site, lane.plan, [True]) for bound in (_rough_ps, _bound_ps))
+    rough = _rough_ps(_wants(graph, site), site.machine, lane.plan)
+    close = _bound_ps(graph, site, lane.plan, [True])
     assert rough <= close <= lane.chain_ps
 
 

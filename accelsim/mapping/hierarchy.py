@@ -289,7 +289,7 @@ class Levels:
 
     def _energy_pj(self, unit: list[tuple[str, str, Amount, Amount]], boundaries: list[Boundary]) -> Amount:
         def price(memory: str, action: str) -> float:
-            return self.machine.energy.pj(f"{memory}.{action}", self.machine.device)
+            return self.machine.price_pj(f"{memory}.{action}")
 
         total: Amount = 0.0
         for memory, _, read, written in unit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import get_args
+from typing import Any, get_args
 
 from accelsim.base.units import PS_PER_S
 from accelsim.hardware.device import Calibration, Device, Memory, Role
@@ -75,7 +75,7 @@ class Machine:
         return self.calibration.launch_overhead_s if factors is None else factors.launch_s
 
     @cached_property
-    def searches(self) -> dict[object, object]:
+    def searches(self) -> dict[int, Any]:
         """What mapping has looked for on this machine, to be continued where more or less is free."""
         return {}
 
