@@ -94,6 +94,8 @@ def _judged(row: Measurement) -> Judged:
 def _ours(row: Measurement, device: Device) -> Ours:
     protocol = run_protocol_of(row)
     network = network_of(row.text("model"), row.text("seq_or_input"), row.text("notes"))
+    if protocol.sequence is not None and network.params and network.params[0][0] == "seq_len":
+        network = Network(network.workload, (("seq_len", protocol.sequence),))
     precision = precision_of(row, protocol)
     quantity, reference = _reference(row, protocol)
     batch = _batch(row, protocol)

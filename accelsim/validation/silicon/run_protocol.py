@@ -38,6 +38,8 @@ class RunProtocol(Part):
     """The same for networks whose ``model`` contains the key."""
     batch: Count | None = None
     """Where the row does not say."""
+    sequence: Count | None = None
+    """Mean length of sequences, where they come as long as they are and nothing pads them."""
     batch_is_per_core: Flag = False
     """Every core runs a batch of its own."""
     host_s: NonNegative = 0.0
