@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from accelsim.base.errors import InputError
 from accelsim.cli import cli
 from accelsim.validation.silicon import judge, models
 from accelsim.validation.silicon.build import UnmodelledError, build, formats
+from accelsim.validation.silicon.experts import power_law, share
 from accelsim.validation.silicon.networks import Network, network_of
 from accelsim.validation.silicon.predict import device_of
 from accelsim.validation.silicon.protocol import protocols
@@ -159,3 +162,39 @@ def test_measured_power_is_judged_too(tmp_path: Path) -> None:
     assert "mean power of 1 rows" in result.output
     result = CliRunner().invoke(cli, ["validate", "ops", "--data", str(_write(tmp_path / "cool.csv", GEMM))])
     assert "power" not in result.output
+
+
+@given(st.integers(1, 10**5), st.integers(1, 32), st.integers(1, 512), st.floats(1.01, 3))
+def test_loads_of_experts_add_up(tokens: int, choices: int, experts: int, exponent: float) -> None:
+    """Every token goes to each of its experts once; none gets more tokens than there are; most come first."""
+    choices = min(choices, experts)
+    loads = power_law(tokens, choices, experts, exponent)
+    assert sum(loads) == pytest.approx(tokens * choices, rel=1e-6)
+    assert all(0 <= load <= tokens * (1 + 1e-9) for load in loads)
+    assert loads == sorted(loads, reverse=True) or max(loads) == pytest.approx(tokens)
+
+
+@given(st.integers(1, 10**5), st.integers(1, 8), st.sampled_from([8, 64, 256]), st.sampled_from([1, 2, 8]))
+def test_the_busiest_device_has_no_less_than_its_part(tokens: int, choices: int, experts: int, devices: int) -> None:
+    alike, steep = (share(tokens, choices, experts, devices, exponent) for exponent in (None, 1.2))
+    assert alike.tokens == max(1, round(tokens * choices / devices))
+    assert steep.tokens >= alike.tokens - 1
+    assert 1 <= steep.experts <= experts // devices
+    assert share(tokens, choices, experts, 1, None).tokens == tokens * choices
+
+
+def test_a_row_of_experts_is_two_products_of_the_experts_that_are_hit() -> None:
+    cells = {
+        "device": "NVIDIA A100-SXM4-80GB", "op": "moe_fused", "dtype": "bfloat16", "M": "4", "N": "1024", "K": "4096",
+        "extra": "topk=2;experts=64;tp=2;ep=1;dist=balanced", "latency_us": "40", "framework": "VLLM-0.14.0",
+        "timing": "CUDA-graph replay; synthetic expert load distribution (see extra)",
+        "source_repo": "PyPI aiconfigurator-core==0.12.0",
+    }  # fmt: skip
+    up, act, down, total = build(Measurement(2, cells))
+    # 8 choices fall on 8 of 64 experts, one token each; gate and up are one product, half of the inner width is here.
+    assert (up.macs, down.macs) == (8 * 4096 * 1024, 8 * 512 * 4096)
+    assert sum(t.bytes for t in up.weights) == 8 * 4096 * 1024 * 2
+    assert act.functions == {"silu"}
+    assert total.outputs[0].shape == (4, 4096)
+    with pytest.raises(InputError, match="topk=x: want a whole number"):
+        build(Measurement(2, {**cells, "extra": "topk=x"}))

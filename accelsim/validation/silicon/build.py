@@ -6,9 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from accelsim.base.errors import InputError
+from accelsim.base.units import ceil_div
+from accelsim.validation.silicon.experts import share
+from accelsim.validation.silicon.protocol import protocol_of
 from accelsim.validation.silicon.rows import Measurement
 from accelsim.workload.gradients import FilterGradient, InputGradient
-from accelsim.workload.ops import Attention, Conv2d, Elementwise, Matmul, Norm, Op, Role, Softmax, Tensor
+from accelsim.workload.ops import Attention, Conv2d, Elementwise, Matmul, Norm, Op, Reduction, Role, Softmax, Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,8 @@ def _tensor(name: str, shape: tuple[int, ...], dtype: str, role: Role = "activat
 @builds("gemm", "linear")
 def _gemm(row: Measurement) -> tuple[Op, ...]:
     kinds = formats(row.text("dtype"))
+    if row.text("dtype") == "int8_wo" and row.text("framework").startswith("SGLang"):
+        kinds = formats("int8")  # 1.1e15 a second on an H100 is beyond the peak of bf16: activations are rounded too
     batch, m, n, k = row.whole("batch", 1), row.whole("M"), row.whole("N"), row.whole("K")
     out = kinds.compute if kinds.compute not in {"fp8", "fp4", "int8"} else "bf16"
     if kinds.compute == "int8":
@@ -245,3 +250,45 @@ def _attention(row: Measurement) -> tuple[Op, ...]:
             window=row.whole("window", 0) or None,
         ),
     )
+
+
+@builds("moe_fused")
+def _experts(row: Measurement) -> tuple[Op, ...]:
+    """Both products of the experts that tokens fall on, a gated activation between, the sum over a token's experts.
+
+    The products of experts are one grid of tiles; they stand here as a batch of products of their mean size.
+    """
+    kinds = formats(row.text("dtype"))
+    tokens, inner, width = row.whole("M"), row.whole("N"), row.whole("K")
+    choices, experts, devices, slices = (_extra(row, key) for key in ("topk", "experts", "ep", "tp"))
+    law, _, exponent = row.extra.get("dist", "balanced").rpartition("_")
+    here = protocol_of(*map(row.text, ("source_repo", "timing", "framework", "device"))).local_experts
+    steep = float(exponent) if law == "power_law" else None
+    mine = share(tokens, choices, experts, devices, steep, all_here=here)
+    n, each = max(1, inner // slices), ceil_div(mine.tokens, mine.experts)
+    out = kinds.compute if kinds.compute not in {"fp8", "fp4", "int8"} else "bf16"
+
+    def product(name: str, k: int, width: int) -> Matmul:
+        a = _tensor(f"{name} in", (mine.experts, each, k), kinds.compute)
+        b = _tensor(f"{name} weights", (mine.experts, k, width), kinds.weight, "weight")
+        c = _tensor(f"{name} out", (mine.experts, each, width), out)
+        return Matmul(name=name, inputs=(a, b), outputs=(c,), m=each, k=k, n=width, batch=mine.experts, math=kinds.math)
+
+    gate, up, y = (_tensor(name, (mine.tokens, n), out) for name in ("gate", "up", "gated"))
+    gated = Elementwise(name="mul", inputs=(y, up), outputs=(y,), function="mul")
+    act = Elementwise(name="silu", inputs=(gate, up), outputs=(y,), function="silu", epilogue=(gated,))
+    parts = _tensor("parts", (mine.tokens, width), out)
+    summed = _tensor("sum", (min(tokens, mine.tokens), width), out)
+    return (
+        product("up", width, 2 * n),
+        act,
+        product("down", n, width),
+        Reduction(name="sum", inputs=(parts,), outputs=(summed,)),
+    )
+
+
+def _extra(row: Measurement, key: str) -> int:
+    text = row.extra.get(key, "1")
+    if not text.isdecimal() or not int(text):
+        raise InputError(f"line {row.number}, extra: {key}={text}: want a whole number >= 1")
+    return int(text)

@@ -15,6 +15,25 @@ from accelsim.base.resources import resource_dir
 from accelsim.hardware.files import read_toml, validate
 from accelsim.hardware.part import Count, Flag, Fraction01, Name, NonNegative, Part, Text
 from accelsim.mapping.machine import Run
+from accelsim.workload.ops import Matmul, Op
+
+
+class Quantising(Part):
+    """What a stack does beside a product in a narrow format: it scales and rounds the activations first."""
+
+    call_s: NonNegative = 0.0
+    """Of every call: further kernels, and the host where it does not keep up [s]."""
+    element_s: NonNegative = 0.0
+    """Of every element of the activations [s]."""
+    block: Count = 1
+    """Scales are for blocks of so many weights along n and k ..."""
+    ragged_s: NonNegative = 0.0
+    """... and a call whose weights do not come in whole blocks takes longer by this [s]."""
+
+    def seconds(self, op: Op) -> float:
+        """Beside an op [s]."""
+        ragged = isinstance(op, Matmul) and (op.n % self.block or op.k % self.block)
+        return self.call_s + self.element_s * op.inputs[0].elements + (self.ragged_s if ragged else 0.0)
 
 
 class Protocol(Part):
@@ -54,6 +73,8 @@ class Protocol(Part):
     """The same of activations."""
     array_functions: Flag = False
     """Softmax, norms, GELU and attention are sequences of array functions, each over whole arrays."""
+    local_experts: Flag = False
+    """Of a mixture of experts spread over devices, all tokens choose among the experts of the device that was timed."""
     activity: Annotated[float, Field(gt=0, le=2, strict=True, description="a number > 0 and <= 2")] = 1.0
     """Switching of the operands' bits, and so energy of multiplying, against random operands."""
     burst_s: NonNegative = 0.0
@@ -62,6 +83,14 @@ class Protocol(Part):
     library: Annotated[float, Field(gt=0, le=2, strict=True, description="a number > 0 and <= 2")] = 1.0
     """Speed of the products' main loops against the library that the family's factors were fitted on: older ones are
     slower."""
+
+    quantising: Annotated[dict[str, Quantising], Field(default_factory=dict)]
+    """By a row's ``dtype``, as the file spells it."""
+
+    def quantising_s(self, dtype: str, op: Op) -> float:
+        """What a row in this format does beside its op [s]."""
+        one = self.quantising.get(dtype)
+        return one.seconds(op) if one else 0.0
 
     @cached_property
     def run(self) -> Run:
