@@ -22,7 +22,7 @@ Array = npt.NDArray[np.float64]
 SPLITS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 """Ways to cut k between blocks."""
 STREAM = 0
-"""... and one more: all steps of all tiles dealt out evenly, a tile's where they fall (Osama et al., Stream-K, 2023)."""
+"""... and one more: all steps of all tiles dealt out evenly (Osama et al., Stream-K, PPoPP 2023)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +48,8 @@ class Product:
     """What else crosses DRAM: the result, operands of the epilogue."""
     step_s: float | None = None
     """Shortest step along k, where it is not that of all products."""
+    feed_times: float = 1.0
+    """How many times as long as usual operands take through shared memory."""
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,11 @@ def fastest(
     product: Product,
     factors: GemmFactors,
     tiles: tuple[tuple[int, int, int], ...] | None = None,
-    splits: tuple[int, ...] = SPLITS,
+    splits: tuple[int, ...] | None = None,
 ) -> Grid:
-    """The fastest of the library's tiles (or of those ``tiles``) and splits at the nominal clock."""
-    if factors.stream_k:
-        splits = (*splits, STREAM)
+    """The fastest of the library's tiles and ways to cut k at the nominal clock; ``tiles``, ``splits``: of those."""
+    if splits is None:
+        splits = (*SPLITS, STREAM) if factors.stream_k else SPLITS
     search = _Search(gpu, product, factors, tiles or factors.tiles, splits)
     best = int(np.argmin(search.total_s))
     m, n, k, split = (int(column[best]) for column in _candidates(search.tiles, splits))
@@ -171,7 +173,7 @@ class _Search:
     def compute_s(self) -> Array:
         m, n, k, split = self._columns
         p, f = self.product, self.factors
-        feed_s = (m + n) * k * (f.feed * p.tile_bits / 8 / self.gpu.shared_bytes_per_s)
+        feed_s = (m + n) * k * (f.feed * p.feed_times * p.tile_bits / 8 / self.gpu.shared_bytes_per_s)
         step_s = m * n * k / (p.macs_per_s * f.issue * self.gpu.machine.run.library) + feed_s
         cold = p.a_beyond | p.b_beyond
         own_s = f.step_s if p.step_s is None else p.step_s
@@ -182,7 +184,7 @@ class _Search:
         loop_s = rounds * np.maximum(resident * step_s, floor_s) + (last > 0) * np.maximum(last * step_s, floor_s)
         between_s = (self.turns - 1) * f.block_s + (split != 1) * f.split_s
         store_s = (p.c_bytes + self._parts_bytes) / (f.store * self.gpu.l2_bytes_per_s)
-        return f.prologue_s + self._steps * loop_s + store_s + between_s
+        return np.asarray(f.prologue_s + self._steps * loop_s + store_s + between_s)
 
     @cached_property
     def _resident(self) -> Array:
@@ -196,7 +198,7 @@ class _Search:
         """Unfinished sums, written and read again where k is cut."""
         p, split = self.product, self._columns[3]
         parts = p.repeats * p.m * p.n * p.accumulator_bits / 8 * 2
-        return parts * np.maximum(split, 1) * (split != 1)
+        return np.asarray(parts * np.maximum(split, 1) * (split != 1))
 
     @cached_property
     def l2_bytes(self) -> Array:
@@ -231,12 +233,12 @@ class _Search:
     def a_reads(self) -> Array:
         """What of A does not stay in L2 comes anew for each group of columns."""
         again = self._counts[1] / self._grouped[1] - 1
-        return 1 + again * (1 - np.minimum(1.0, self.gpu.l2_room_bytes / self.product.a_bytes))
+        return np.asarray(1 + again * (1 - np.minimum(1.0, self.gpu.l2_room_bytes / self.product.a_bytes)))
 
     @cached_property
     def b_reads(self) -> Array:
         again = self._counts[0] / self._grouped[0] - 1
-        return 1 + again * (1 - np.minimum(1.0, self.gpu.l2_room_bytes / self.product.b_bytes))
+        return np.asarray(1 + again * (1 - np.minimum(1.0, self.gpu.l2_room_bytes / self.product.b_bytes)))
 
     @cached_property
     def dram_s(self) -> Array:

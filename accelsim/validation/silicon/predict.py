@@ -57,7 +57,7 @@ def predicted_on(machine: Machine, row: Measurement) -> Prediction:
         raise UnmodelledError(str(error)) from None
     longest = max(tasks, key=lambda task: task.duration_ps)
     return Prediction(
-        predicted_us=measured_s(row.text("op"), tasks, protocol) * 1e6,
+        predicted_us=measured_s(row, ops[0], tasks, protocol) * 1e6,
         roofline_us=roofline_of(ops, machine) * 1e6,
         bound=longest.bound,
         power_w=power_w(tasks, machine),
@@ -82,10 +82,11 @@ def cores_of(row: Measurement) -> int | None:
     return int(said[0])
 
 
-def measured_s(op: str, tasks: Sequence[Task], protocol: Protocol) -> float:
+def measured_s(row: Measurement, op: Op, tasks: Sequence[Task], protocol: Protocol) -> float:
     """What the protocol's clock would show of a row's kernels one after another [s]."""
     busy_ps = sum(task.duration_ps - (0 if protocol.launches else task.launch_ps) for task in tasks)
-    return protocol.seen_s(op, busy_ps / PS_PER_S, sum(task.kernels for task in tasks) - 1)
+    busy_s = busy_ps / PS_PER_S + protocol.quantising_s(row.text("dtype"), op)
+    return protocol.seen_s(row.text("op"), busy_s, sum(task.kernels for task in tasks) - 1)
 
 
 def power_w(tasks: Sequence[Task], machine: Machine) -> float:
