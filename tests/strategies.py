@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from accelsim.hardware.device import Device
 from accelsim.workload.graph import Graph
-from accelsim.workload.ops import Conv2d, Elementwise, Matmul, Pool, Softmax, Tensor
+from accelsim.workload.ops import Attention, Conv2d, Elementwise, Matmul, Pool, Softmax, Tensor
 
 SOURCE = {"source": "ASSUMED: a test"}
 ANY_TDP = st.one_of(st.none(), st.floats(20, 300))
@@ -90,6 +90,25 @@ def _add(name, x, other):
     return Elementwise(name=name, inputs=(x, other), outputs=(y,), function="add")
 
 
+def _attention(name, x, kv_heads, window):
+    """Each row of ``x`` to those before it, two heads, with slices of it as queries, keys and values."""
+    length, width = x.shape
+    y = Tensor(name=f"{name}.y", shape=x.shape, dtype="int8")
+    return Attention(
+        name=name,
+        inputs=(x, x, x),
+        outputs=(y,),
+        batch=1,
+        q_len=length,
+        kv_len=length,
+        heads=2,
+        kv_heads=kv_heads,
+        head_dim=width // 2,
+        causal=True,
+        window=window,
+    )
+
+
 @st.composite
 def graphs(draw, batch=None):
     """A chain of products and vector ops with now and then a residual connection; perhaps a convolution first."""
@@ -125,12 +144,14 @@ def graphs(draw, batch=None):
         x = Tensor(name="x", shape=(size, width), dtype="int8")
     made = [x]
     for i in range(draw(st.integers(1, 5))):
-        choice = draw(st.sampled_from(["matmul", "matmul", "relu", "softmax", "add"]))
+        choice = draw(st.sampled_from(["matmul", "matmul", "relu", "softmax", "add", "attention"]))
         last = made[-1]
         if choice == "matmul":
             op = _matmul(f"op{i}", last, draw(st.sampled_from([10, 64, 300, 1000])))
         elif choice == "relu":
             op = _unary(Elementwise, f"op{i}", last, function="relu")
+        elif choice == "attention" and last.shape[1] % 2 == 0:
+            op = _attention(f"op{i}", last, draw(st.sampled_from([1, 2])), draw(st.sampled_from([None, 5, 1000])))
         elif choice == "softmax":
             op = _unary(Softmax, f"op{i}", last, rows=last.shape[0], cols=last.shape[1])
         else:
