@@ -200,7 +200,7 @@ def _softmax(row: Measurement) -> tuple[Op, ...]:
 @builds("layernorm", "rmsnorm")
 def _norm(row: Measurement) -> tuple[Op, ...]:
     x, y = _matrix(row, "x", "y")
-    rms = row.text("op") == "rmsnorm"
+    rms = row.text("op") == "rmsnorm" and not _of_phi2(row)
     weights = (_tensor(name, (x.shape[1],), x.dtype, "weight") for name in ("scale", "shift")[: 1 if rms else 2])
     return (Norm(name=row.text("op"), inputs=(x, *weights), outputs=(y,), rows=x.shape[0], cols=x.shape[1], rms=rms),)
 
@@ -219,8 +219,21 @@ def _binary(row: Measurement) -> tuple[Op, ...]:
     return (Elementwise(name=function, inputs=(x, other), outputs=(y,), function=function),)
 
 
+PHI2 = {"mlp_act": 10240, "input_layernorm": 2560}
+"""Widths of the one model among Vidur's whose activation has no gate (GELU) and whose norms take the mean off."""
+
+
+def _of_phi2(row: Measurement) -> bool:
+    """Whether a row is of Phi-2 (Microsoft, 2023): by its op among the extras and its width before slicing."""
+    slices = _extra(row, "tp")
+    return any(op in row.extra and row.whole("cols") * slices == width for op, width in PHI2.items())
+
+
 @builds("silu_and_mul")
 def _gated(row: Measurement) -> tuple[Op, ...]:
+    if _of_phi2(row):
+        x, y = _matrix(row, "x", "y")
+        return (Elementwise(name="gelu", inputs=(x,), outputs=(y,), function="gelu"),)
     gate, up, y = _matrix(row, "gate", "up", "y")
     product = Elementwise(name="mul", inputs=(y, up), outputs=(y,), function="mul")
     return (Elementwise(name="silu", inputs=(gate, up), outputs=(y,), function="silu", epilogue=(product,)),)
