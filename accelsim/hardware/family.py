@@ -77,6 +77,8 @@ class SimtFactors(GemmFactors):
 
     batched_tiles: Tiles | None = None
     """What the library has for batches of products, where that differs."""
+    unaligned: Annotated[float, Field(ge=1, le=8, strict=True, description="a number from 1 to 8")] = 1.0
+    """How many times as long operands take to feed where rows do not begin at whole vectors of 16 bytes."""
 
 
 class ConvFactors(Part):
@@ -125,6 +127,7 @@ class AttentionStack(Part):
     tile_kv: Count | None = None
     issue: Fraction01 | None = None
     hidden: Annotated[float, Field(ge=0, le=1, strict=True)] | None = None
+    narrow_issue: Fraction01 | None = None
     widening: Fraction01 | None = None
     narrow_products: Flag | None = None
     block_s: NonNegative | None = None
@@ -133,6 +136,7 @@ class AttentionStack(Part):
     start_s: NonNegative | None = None
     append_s: NonNegative | None = None
     narrow_s: NonNegative | None = None
+    pad_s: NonNegative | None = None
     packs: Flag | None = None
     decode_start_s: NonNegative | None = None
     combine_s: NonNegative | None = None
@@ -156,6 +160,8 @@ class AttentionFactors(Part):
     """Share of the time of a step's scores (exponentials and the rest) that products hide."""
     score_ops: NonNegative
     """Operations of a lane for a score beside its exponential: scale, maximum, subtraction, sum, conversion."""
+    narrow_issue: Fraction01
+    """Times ``issue`` where products are in 8 bits: values have to be turned on their way, sums scaled."""
     widening: Fraction01
     """Times ``issue`` where keys and values are widened to the queries' format in the kernel."""
     narrow_products: Flag = False
@@ -172,6 +178,8 @@ class AttentionFactors(Part):
     """Of the kernel that appends many keys and values to a cache, beside the copying."""
     narrow_s: NonNegative
     """Of the kernel that narrows what goes into a narrower cache."""
+    pad_s: NonNegative
+    """Of the kernels that pad heads whose size the library has no kernel for (no multiple of 32)."""
     decode_start_s: NonNegative
     """Of a decoding step: its kernels' starts and ends, appending to the cache included."""
     combine_s: NonNegative

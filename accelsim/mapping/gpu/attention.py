@@ -132,7 +132,8 @@ class _Fused:
         depth = ceil_div(op.head_dim, DEPTH) * DEPTH
         scores = self.layout.rows * factors.tile_kv
         widened = bits(op.inputs[1].dtype) < bits(self.product_dtype)
-        issue = factors.issue * (factors.widening if widened else 1.0)
+        narrow = bits(self.product_dtype) <= 8
+        issue = factors.issue * (factors.widening if widened else 1.0) * (factors.narrow_issue if narrow else 1.0)
         products_s = 2 * scores * depth / (unit.macs_per_cycle(self.product_dtype) * unit.freq_hz * issue)
         vector = machine.device.core.vector
         lanes = vector.rate("fp32") or vector.rate(op.dtype)
@@ -202,6 +203,7 @@ class _Fused:
         if self.append_bytes:
             start_s += 0.0 if self.layout.decodes else factors.append_s
             start_s += factors.narrow_s if bits(self.op.inputs[1].dtype) < bits(self.op.dtype) else 0.0
+        start_s += factors.pad_s if self.op.head_dim % DEPTH else 0.0
         stream_s = max(self.dram_s, self.l2_s / fraction)
         compute_s = self.compute_s(self.parts) / fraction
         power = factors.overlap

@@ -16,7 +16,7 @@ from accelsim.base.dtypes import DTYPES, bits
 from accelsim.base.units import BITS_PER_BYTE, ceil_div
 from accelsim.hardware.device import TensorCores, VectorUnit
 from accelsim.hardware.family import GemmFactors
-from accelsim.mapping.gpu.gemm import product_of, reread
+from accelsim.mapping.gpu.gemm import product_of, reread, tensor_tiles
 from accelsim.mapping.gpu.grid import SPLITS, Grid, Product, fastest
 from accelsim.mapping.gpu.kernel import Gpu, Kernel, Moved, beyond, channel_bytes, crossing_counts, task_of
 from accelsim.mapping.gpu.simt import simt_tiles
@@ -220,7 +220,8 @@ class _Library:
         splits = SPLITS if isinstance(op, FilterGradient) else (1,)
         if isinstance(self.unit, TensorCores):
             product = product_of(self._in_blocks(gemm), self.placement, moved, self.rate * conv.tensor)
-            grid = fastest(self.gpu, product, self.factors, splits=splits)
+            tiles = tensor_tiles(self.factors.tiles, gemm.element_bits)
+            grid = fastest(self.gpu, product, self.factors, tiles, splits)
         else:
             product = product_of(gemm, self.placement, moved, self.rate * conv.implicit)
             grid = fastest(self.gpu, replace(product, step_s=conv.step_s), self.factors, splits=splits)

@@ -7,10 +7,10 @@ from dataclasses import replace
 from functools import cache
 
 from accelsim.base.dtypes import DTYPES
-from accelsim.hardware.family import GemmFactors
+from accelsim.hardware.family import GemmFactors, SimtFactors
 from accelsim.mapping.gpu.grid import Grid, Product, fastest
 from accelsim.mapping.gpu.kernel import Gpu, Kernel, Moved, beyond, channel_bytes, crossing_counts, task_of
-from accelsim.mapping.gpu.simt import simt_tiles
+from accelsim.mapping.gpu.simt import aligned, simt_tiles
 from accelsim.mapping.machine import Machine
 from accelsim.mapping.matrix import check_sparsity, executed_macs, matrix_unit
 from accelsim.mapping.models import Gemm, gemm_of

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from accelsim.base.dtypes import bits
 from accelsim.hardware.family import SimtFactors
+from accelsim.workload.ops import Conv2d, Matmul
+
+VECTOR_BITS = 128
+"""Widest load of a thread (``LDG.E.128``)."""
 
 
 def simt_tiles(factors: SimtFactors, repeats: int) -> tuple[tuple[int, int, int], ...]:
@@ -12,3 +17,13 @@ def simt_tiles(factors: SimtFactors, repeats: int) -> tuple[tuple[int, int, int]
     timed on A100 takes as long as such tiles do, even where smaller ones would take a third.
     """
     return factors.batched_tiles if factors.batched_tiles is not None and repeats > 1 else factors.tiles
+
+
+def aligned(op: Matmul | Conv2d) -> bool:
+    """Whether every row of the operands begins at a whole vector, so that a thread loads four numbers at a time.
+
+    A convolution's filters and images do not lie in rows of k; its kernels work out addresses anyway.
+    """
+    if isinstance(op, Conv2d):
+        return True
+    return all(cols * bits(t.dtype) % VECTOR_BITS == 0 for t, cols in zip(op.inputs, (op.k, op.n), strict=False))
