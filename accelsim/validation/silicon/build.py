@@ -247,7 +247,8 @@ def _attention(row: Measurement) -> tuple[Op, ...]:
     causal = row.text("op") != "attention_encoder"
     kept = (batch, kv_len, kv_heads * head_dim)
     q, y = (_tensor(name, (batch, q_len, heads * head_dim), kinds.compute) for name in ("q", "y"))
-    k, v = (_tensor(name, kept, kinds.kv_cache, "kv_cache") for name in ("k", "v"))
+    role: Role = "kv_cache" if causal else "activation"
+    k, v = (_tensor(name, kept, kinds.kv_cache, role) for name in ("k", "v"))
     return (
         Attention(
             name=row.text("op"),
