@@ -119,10 +119,14 @@ class _Product:
         """Every outer tiling: sizes along m, k and n, and the order."""
         g, (quantum_m, quantum_k, quantum_n) = self.gemm, self.model.quanta
         sizes = tile_sizes(g.m, quantum_m), tile_sizes(g.k, quantum_k), tile_sizes(g.n, quantum_n)
-        shape = (*(len(along) for along in sizes), 2)
-        every = np.indices(shape).reshape(4, -1)
-        m, k, n = (np.array(along, dtype=np.float64)[index] for along, index in zip(sizes, every, strict=False))
-        return m, k, n, every[3].astype(bool)
+        at_m, at_k, at_n, order = np.indices((*(len(along) for along in sizes), 2)).reshape(4, -1)
+        # With one step along m or n both orders are the same.
+        both = (at_m < len(sizes[0]) - 1) & (at_n < len(sizes[2]) - 1)
+        kept = np.flatnonzero(both | (order == 0))
+        m, k, n = (
+            np.array(along, dtype=np.float64)[at[kept]] for along, at in zip(sizes, (at_m, at_k, at_n), strict=True)
+        )
+        return m, k, n, order[kept].astype(bool)
 
     @cached_property
     def steps(self) -> tuple[Array, Array, Array]:
@@ -439,13 +443,14 @@ class _Search:
         bound: Array = np.maximum(core + np.maximum(finish + edges, window), channels)
         power_w = self.product.machine.power_w
         if power_w is not None:
-            hot = np.flatnonzero((on_chip_pj + self.off_chip_pj[i]) / power_w > bound)
+            burst = self.product.machine.run.burst_s * PS_PER_S
+            hot = np.flatnonzero((on_chip_pj + self.off_chip_pj[i]) / power_w - burst > bound)
             if len(hot):
                 # A slower clock takes less energy and longer: the best of all.
                 clocks = np.array(self.product.machine.clocks)[:, None]
                 scales = np.array(self.product.machine.energy_scales)[:, None]
                 busy = core[hot] / clocks + np.maximum(finish[hot] / clocks + edges[hot], window)
-                needed = (on_chip_pj[hot] * scales + self.off_chip_pj[i[hot]]) / power_w
+                needed = (on_chip_pj[hot] * scales + self.off_chip_pj[i[hot]]) / power_w - burst
                 bound[hot] = np.maximum(np.maximum(busy, channels[hot]), needed).min(axis=0)
         return bound + self.away_ps
 

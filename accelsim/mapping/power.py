@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 
 from accelsim.base.units import PS_PER_S
 from accelsim.mapping.machine import Machine
+from accelsim.mapping.memo import Memo
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +32,20 @@ def clocked(machine: Machine, energy_pj: tuple[float, float], time: Callable[[fl
     faster outcome is taken. ``machine.run.burst_s`` is time that the limit does not yet see.
     """
     on_chip, off_chip = energy_pj
-    time = cache(time)
+    times = Memo(time)
     burst = machine.run.burst_s * PS_PER_S
 
     def at(fraction: float) -> Clocked:
         scale = machine.device.voltage_scale(fraction) ** 2
         floor = 0.0 if machine.power_w is None else (on_chip * scale + off_chip) / machine.power_w - burst
-        return Clocked(max(time(fraction), floor), floor, fraction, scale)
+        return Clocked(max(times[fraction], floor), floor, fraction, scale)
 
     def fits(fraction: float) -> bool:
         scale = machine.device.voltage_scale(fraction) ** 2
-        return (on_chip * scale + off_chip) / machine.power_w <= time(fraction) + burst  # type: ignore[operator]
+        return (on_chip * scale + off_chip) / machine.power_w <= times[fraction] + burst  # type: ignore[operator]
 
     if machine.power_w is None:
-        return Clocked(time(1.0), 0.0, 1.0, 1.0)
+        return Clocked(times[1.0], 0.0, 1.0, 1.0)
     if fits(1.0):
         return at(1.0)
     clocks = machine.clocks
