@@ -23,3 +23,16 @@ def test_resnet50_with_stalls_on_tpu_v1(benchmark):
     device, graph = load_device("tpu_v1"), load_workload("resnet50")
     result = benchmark(simulate, device, graph)
     assert result.latency_s >= result.roofline_latency_s
+
+
+def test_resnet50_on_inferentia(benchmark):
+    """Many plans of what stays on chip: below 0.3 s."""
+    device, graph = load_device("aws_inferentia1"), load_workload("resnet50")
+    result = benchmark(simulate, device, graph)
+    assert result.latency_s >= result.roofline_latency_s
+
+
+def test_resnet50_through_two_on_chip_levels(benchmark):
+    device, graph = load_device("arm_ethos_u55"), load_workload("resnet50")
+    result = benchmark(simulate, device, graph)
+    assert result.latency_s >= result.roofline_latency_s
