@@ -219,7 +219,7 @@ def test_one_core_draws_no_more_from_dram_than_its_outstanding_lines_allow():
     draws = execution.outstanding_lines * execution.line_bytes / dram.latency_s
     x, y = tensor("x", 2**26), tensor("y", 2**26)
     add = Elementwise(name="add", function="relu", inputs=(x,), outputs=(y,))
-    moved = 3 * x.bytes  # read, fetched for the write, written
+    moved = 2 * x.bytes  # read, and fetched for the write; nothing waits for what is written back
     one, everyone = (seconds(far(add, machine(device, cores))) for cores in (1, device.core.count))
     assert one >= moved / draws
     assert everyone < one / 3

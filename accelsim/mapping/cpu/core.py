@@ -115,13 +115,21 @@ class Cpu:
             return passes
         return min(passes, lines * self.execution.line_bytes / memory.latency_s)
 
-    def crossing_s(self, level: int, of_core: Number, of_all: Number, clock_hz: Number) -> Number:
-        """Time that bytes of a cache take to the one before it: of a core, and of all cores together [s]."""
+    def crossing_s(self, level: int, read: Number, written: Number, threads: Array, clock_hz: Array) -> Array:
+        """Time that a thread's bytes take between a cache and the one before it [s]; ``threads`` move as many each.
+
+        A cache with a write port of its own takes what is written while it gives what is read. A core waits only for
+        what it reads from a cache that it shares.
+        """
         memory = self.caches[level]
         rate = memory.bandwidth_bytes_per_s * self.factors.cache
+        if memory.write_bandwidth_bytes_per_s is None:
+            busy_s = (read + written) / rate
+        else:
+            busy_s = largest(read / rate, written / (memory.write_bandwidth_bytes_per_s * self.factors.cache))
         if memory.scope == "core":
-            return of_core / (rate * clock_hz / self.nominal_hz)
-        return largest(of_core / self.draws(level), of_all / rate)
+            return np.asarray(busy_s * self.nominal_hz / clock_hz)
+        return np.maximum(read / self.draws(level), busy_s * threads)
 
     def together_s(self, times: Sequence[Number]) -> Number:
         """Time of work and transfers that hide each other as well as they do here."""

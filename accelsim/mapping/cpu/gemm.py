@@ -430,16 +430,17 @@ class _Search:
         cpu = self.cpu
         on, off = [*phase.work_s], list[Array]()
         for edge in range(1, cpu.beyond + 1):
-            crossing = [(flow.of_thread * (flow.level >= edge), flow.alike) for flow in phase.flows]
-            of_thread: Array = sum((size for size, _ in crossing), np.zeros(1))
+            crossing = [(flow.of_thread * (flow.level >= edge), flow) for flow in phase.flows]
+            written: Array = sum((size * flow.written for size, flow in crossing if flow.written), np.zeros(1))
+            read: Array = sum((size for size, _ in crossing), np.zeros(1)) - written
             if edge < cpu.beyond:
-                time = cpu.crossing_s(edge, of_thread, of_thread * self.threads, self.clock_hz)
+                time = cpu.crossing_s(edge, read, written, self.threads, self.clock_hz)
             elif self.backing is not None:
-                of_all = of_thread
+                of_all = read + written
                 if cpu.shared is not None:
-                    of_all = sum((size / alike for size, alike in crossing), np.zeros(1))
+                    of_all = sum((size / flow.alike for size, flow in crossing), np.zeros(1))
                 rate = cpu.machine.channels[self.backing]
-                time = np.maximum(of_thread / cpu.draws(edge), of_all * self.threads / rate)
+                time = np.maximum(read / cpu.draws(edge), of_all * self.threads / rate)
             else:
                 continue
             (on if edge <= cpu.private else off).append(time)

@@ -105,14 +105,15 @@ class _Stream:
         """Time of every edge, nearest first."""
         cpu, times = self.cpu, []
         for edge in range(1, cpu.beyond + 1):
-            size = np.zeros_like(self.threads)
+            read, written = np.zeros_like(self.threads), np.zeros_like(self.threads)
             for flow in self.flows:
-                size = size + (flow.read + flow.written) * (flow.level >= edge)
+                read = read + flow.read / self.threads * (flow.level >= edge)
+                written = written + flow.written / self.threads * (flow.level >= edge)
             if edge < cpu.beyond:
-                times.append(cpu.crossing_s(edge, size / self.threads, size, self.clock_hz))
+                times.append(cpu.crossing_s(edge, read, written, self.threads, self.clock_hz))
             else:
                 shared = sum(n / cpu.machine.channels[channel] for channel, n in self.channel_bytes.items())
-                times.append(np.maximum(size / self.threads / cpu.draws(edge), shared))
+                times.append(np.maximum(read / cpu.draws(edge), shared))
         return times
 
     @cached_property
