@@ -100,7 +100,7 @@ PUBLISHED = {
         "int8": (229.4, 2.0e9, "Intel: AMX, 2048 int8 operations a cycle and core"),
     },
     "aws_inferentia1": {"bf16": (64, None, "AWS Neuron: Inferentia"), "int8": (128, None, "same")},
-    "aws_inferentia2": {"bf16": (184, None, "AWS NKI: 92 a NeuronCore-v2; the product page says 190"), "fp32": (46, None, "23")},
+    "aws_inferentia2": {"bf16": (184, None, "AWS NKI: 92 a core (page: 190 in all)"), "fp32": (46, None, "23")},
     "aws_trainium1": {"bf16": (184, None, "AWS NKI: 92 a NeuronCore-v2"), "fp8": (184, None, "same")},
     **{
         f"aws_{gen}_{size}": {"fp32": (fp32, None, "AWS: Elastic Inference"), "fp16": (8 * fp32, None, "same")}

@@ -389,7 +389,7 @@ def _roof(device: Device, dtype: str) -> tuple[str, str, str]:
 def devices_sheet(devices: Sequence[Device]) -> Sheet:
     """One row for each device: peak in its default format, memory, power."""
     columns = (
-        Column("device", left=True, shrink=True),
+        Column("device", left=True),
         Column("cores"),
         Column("default", left=True),
         Column("peak"),
