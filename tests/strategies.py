@@ -12,10 +12,10 @@ ANY_TDP = st.one_of(st.none(), st.floats(20, 300))
 
 @st.composite
 def devices(draw, *, tdp=ANY_TDP):
-    """A device with a systolic array, tensor cores or SIMD lanes, and one or two on-chip levels."""
-    kind = draw(st.sampled_from(["systolic_array", "tensor_core", "simd"]))
+    """A device with a systolic or spatial array, tensor cores or SIMD lanes, and one or two on-chip levels."""
+    kind = draw(st.sampled_from(["systolic_array", "spatial_array", "tensor_core", "simd"]))
     freq = draw(st.floats(1e8, 3e9))
-    gang = kind != "systolic_array"
+    gang = kind in {"tensor_core", "simd"}
     rate = draw(st.sampled_from([1.0, 0.5]))
     matrix = None
     if kind == "systolic_array":
@@ -23,6 +23,13 @@ def devices(draw, *, tdp=ANY_TDP):
             "kind": kind, "rows": draw(st.sampled_from([4, 16, 100])), "cols": draw(st.sampled_from([4, 16, 128])),
             "dataflow": draw(st.sampled_from(["ws", "os", "is"])), "freq_hz": freq,
             "macs_per_cycle_per_cell": {"int8": rate}, "stationary_double_buffered": draw(st.booleans()), **SOURCE,
+        }  # fmt: skip
+    elif kind == "spatial_array":
+        matrix = {
+            "kind": kind, "rows": draw(st.sampled_from([{"c_in": 16}, {"c_in": 8, "w_out": 4}, {"h_out": 4}])),
+            "cols": draw(st.sampled_from([{"c_out": 16}, {"c_out": 4, "kw": 3}])), "freq_hz": freq,
+            "stationary": draw(st.sampled_from(["weight", "output", "input"])),
+            "macs_per_cycle_per_cell": {"int8": rate}, "fill_cycles": draw(st.sampled_from([0.0, 20.0])), **SOURCE,
         }  # fmt: skip
     elif kind == "tensor_core":
         matrix = {
