@@ -122,6 +122,8 @@ class Planned:
     options: Options
     graph: Graph
     """As it came, before formats and fusing."""
+    precise: Graph
+    """The same in the format that it runs in."""
     dtype: str
     site: Site
     lanes: Sequence[Lane]
@@ -153,7 +155,7 @@ class Planned:
                 machine=self.site.machine,
                 table=self.table,
                 host=self.site.host,
-                graph=set_precision(self.graph, self.dtype),
+                graph=self.precise,
                 lanes=self.lanes,
                 cores=self.cores,
                 steps=steps or self.steps,
@@ -196,8 +198,13 @@ def plan(
     dtype, warnings = precision_for(chosen, options.precision)
     build = _builder(workload, params or {}, options.sparsity)
     whole = build(options.batch)
+    precise = set_precision(whole, dtype)
+
+    def part(items: int) -> Graph:
+        return precise if items == whole.batch else set_precision(build(items), dtype)
+
     cores, lane_count = _cores(chosen, options, whole.batch)
-    site = _site(chosen, cores, lane_count + neighbours, whole, options)
+    site = _site(chosen, cores, lane_count + neighbours, precise, options)
     table = site.machine.energy
     if options.energy_table is not None:
         table = load_energy_table(options.energy_table)
@@ -209,9 +216,10 @@ def plan(
         overrides=overrides or {},
         options=options,
         graph=whole,
+        precise=precise,
         dtype=dtype,
         site=site,
-        lanes=_lanes(site, whole, build, dtype, options, lane_count),
+        lanes=_lanes(site, precise, part, dtype, options, lane_count),
         cores=cores * lane_count,
         table=table,
         warnings=tuple(warnings),
@@ -234,7 +242,7 @@ def check_room(
     cores, lane_count = _cores(chosen, options, whole.batch)
     site = _site(chosen, cores, lane_count, whole, options)
     replicas = shares(whole.batch, lane_count) if options.parallel == "data" else [whole.batch]
-    by_share = {share: _prepared(build(share), dtype, chosen) for share in dict.fromkeys(replicas)}
+    by_share = {share: _prepared(set_precision(build(share), dtype), dtype, chosen) for share in {*replicas}}
     check_capacity(site, [by_share[share] for share in replicas])
 
 
@@ -360,8 +368,8 @@ def _site(device: Device, cores: int, lanes: int, graph: Graph, options: Options
 
 
 def _prepared(graph: Graph, dtype: str, device: Device) -> Graph:
-    """The graph as the device's compiler sees it: in its formats, batch norms folded, fused as it can."""
-    graph = fold_batch_norm(set_precision(graph, dtype))
+    """The graph (in ``dtype``) as the device's compiler sees it: wider where need be, fused as it can."""
+    graph = fold_batch_norm(graph)
     if not device.fuses_attention:
         graph = unfuse_attention(graph)
     wide = device.wide_format(dtype)
@@ -373,7 +381,7 @@ def _prepared(graph: Graph, dtype: str, device: Device) -> Graph:
 
 
 def _lanes(
-    site: Site, whole: Graph, build: Callable[[int | None], Graph], dtype: str, options: Options, count: int
+    site: Site, whole: Graph, build: Callable[[int], Graph], dtype: str, options: Options, count: int
 ) -> list[Lane]:
     device = site.machine.device
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from accelsim.analysis.result import COMPONENTS
 from accelsim.hardware.device import Device
-from accelsim.hardware.energy import OFF_CHIP, EnergyTable, component
+from accelsim.hardware.energy import OFF_CHIP, EnergyTable
 from accelsim.trace import Count, Span
 
 PJ_PER_J = 10**12
@@ -15,10 +15,11 @@ MOVING = ("sram", "dram", "link", "register")
 
 def priced(span: Span, device: Device, table: EnergyTable) -> Iterator[tuple[str, Count, float]]:
     """Component, count and energy [pJ] of everything that a span did; on chip at its voltage."""
+    prices = table.prices(device)
     for count in span.counts:
-        part = component(count.action, device)
+        part, pj = prices[count.action]
         scale = 1.0 if part in OFF_CHIP else span.energy_scale
-        yield part, count, count.amount * table.pj(count.action, device) * scale
+        yield part, count, count.amount * pj * scale
 
 
 def span_energy_j(span: Span, device: Device, table: EnergyTable) -> float:

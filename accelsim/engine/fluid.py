@@ -65,12 +65,20 @@ class Channels:
 
     def _share(self) -> None:
         """Give every flow its progress and wake when the first of them ends."""
+        self._version += 1
+        if not self.flows:
+            return
         demanding = [flow for flow in self.flows if not flow.yielding]
         for flow in demanding:
             flow.progress = Fraction(1)
         left = dict(self.capacity)
         for channel, capacity in self.capacity.items():
             users = [flow for flow in demanding if flow.demands.get(channel)]
+            if not users:
+                continue
+            if len(users) == 1 and users[0].demands[channel] <= capacity:  # most often so, and at full speed
+                left[channel] -= users[0].demands[channel]
+                continue
             for flow, granted in zip(users, fair([f.demands[channel] for f in users], capacity), strict=True):
                 flow.progress = min(flow.progress, granted / flow.demands[channel])
                 left[channel] -= granted
@@ -80,7 +88,6 @@ class Channels:
             sharers = sum(channel in other.demands for other in yielding)
             flow.progress = min(Fraction(1), left[channel] / sharers / demand)
         ends = [math.ceil(flow.remaining / flow.progress) for flow in self.flows if flow.progress > 0]
-        self._version += 1
         if ends:
             version = self._version
             timeout = self.env.timeout(max(0, min(ends)))

@@ -85,6 +85,18 @@ def _family_mac_pj(device: Device, dtype: str) -> float:
     return factors.simt.pj_per_mac * (device.core.vector.macs_per_cycle("fp32") or rate) / rate if rate else 0.0
 
 
+class PriceList(dict[str, tuple[str, float]]):
+    """By action: the component that its energy counts under, and the energy of one [pJ]."""
+
+    def __init__(self, table: EnergyTable, device: Device) -> None:
+        super().__init__()
+        self.table, self.device = table, device
+
+    def __missing__(self, action: str) -> tuple[str, float]:
+        entry = self[action] = component(action, self.device), self.table.price_pj(action, self.device)
+        return entry
+
+
 class EnergyTable(Part):
     """Energy per action at one technology node; every row says where it comes from."""
 
@@ -100,7 +112,7 @@ class EnergyTable(Part):
     dram: dict[str, PerBit]
     """By type of DRAM, and ``default``."""
 
-    _prices: dict[int, tuple[Device, dict[str, float]]] = PrivateAttr(default_factory=dict)
+    _prices: dict[int, PriceList] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -116,14 +128,16 @@ class EnergyTable(Part):
 
     def pj(self, action: str, device: Device) -> float:
         """Energy of one unit of an action, as ``accelsim.trace.Count`` defines them, on ``device`` [pJ]."""
-        owner, prices = self._prices.get(id(device), (None, {}))
-        if owner is not device:
+        return self.prices(device)[action][1]
+
+    def prices(self, device: Device) -> PriceList:
+        """Component and energy of every action on ``device``, found when it is first asked for."""
+        found = self._prices.get(id(device))
+        if found is None or found.device is not device:
             if len(self._prices) > 64:
                 self._prices.clear()
-            self._prices[id(device)] = (device, prices)
-        if action not in prices:
-            prices[action] = self._price(action, device)
-        return prices[action]
+            found = self._prices[id(device)] = PriceList(self, device)
+        return found
 
     def mac_pj(self, device: Device, dtype: str) -> float:
         """One multiply-accumulate: a product in ``dtype``, added up in its accumulator's format [pJ].
@@ -155,7 +169,7 @@ class EnergyTable(Part):
             return self.dram[memory.dram_type or "default"].pj_per_bit
         return self.sram.access_pj(memory.capacity_bytes, memory.access_bits) / memory.access_bits
 
-    def _price(self, action: str, device: Device) -> float:
+    def price_pj(self, action: str, device: Device) -> float:
         head, _, tail = action.partition(".")
         kind = component(action, device)
         if head == "mac":

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -39,6 +40,10 @@ FROM_SET = "set by the user (--set)"
 """The source of a section that only overrides made."""
 
 
+def _shipped_folder() -> Path:
+    return resource_dir("hwconfigs") / "devices"
+
+
 def device_names() -> list[str]:
     """Names of the devices that ship with accelsim, sorted."""
     return sorted(path.stem for path in (resource_dir("hwconfigs") / "devices").glob("*.toml"))
@@ -61,6 +66,18 @@ def load_device(name_or_path: str | os.PathLike[str], overrides: Mapping[str, Va
     the host's link by their names). Raises ConfigError with one line for each thing that is wrong.
     """
     path, label = _find(name_or_path)
+    if not overrides and path.parent == _shipped_folder() and path.is_file():
+        return _shipped(path, label, path.stat().st_mtime_ns)
+    return _loaded(path, label, overrides or {})
+
+
+@cache
+def _shipped(path: Path, label: str, changed_ns: int) -> Device:
+    """A shipped device, read once for as long as its file does not change."""
+    return _loaded(path, label, {})
+
+
+def _loaded(path: Path, label: str, overrides: Mapping[str, Value]) -> Device:
     data = _read(path, label)
     device = validate(Device, data, label)
     if overrides:
@@ -101,7 +118,7 @@ def _read(path: Path, label: str) -> dict[str, Any]:
         return device_data(path, label)
     data = read_toml(path, label)
     if isinstance(data.get("family"), str) and "factors" not in data:
-        data["factors"] = _family(data["family"], label)
+        data["factors"] = _family(data["family"], path, label)
     return data
 
 
@@ -110,8 +127,12 @@ def family_names() -> list[str]:
     return sorted(path.stem for path in (resource_dir("hwconfigs") / "families").glob("*.toml"))
 
 
-def _family(name: str, label: str) -> dict[str, Any]:
+def _family(name: str, device: Path, label: str) -> dict[str, Any]:
+    """The factors of a family: from a file beside the device's (as `accelsim calibrate` writes), else a shipped one."""
     names = family_names()
+    beside = device.parent / f"{name}.toml"
+    if re.fullmatch(r"\w+", name) and beside != device and beside.is_file():
+        return read_toml(beside, beside.name)
     if name not in names:
         raise ConfigError(f"{label}: family: unknown{nearest(name, names)} {name!r}; want one of {', '.join(names)}")
     return read_toml(resource_dir("hwconfigs") / "families" / f"{name}.toml", f"{name}.toml")
@@ -120,6 +141,8 @@ def _family(name: str, label: str) -> dict[str, Any]:
 def _find(name_or_path: str | os.PathLike[str]) -> tuple[Path, str]:
     """Find the file of a device and how to call it in messages."""
     text = os.fspath(name_or_path)
+    if re.fullmatch(r"\w+", text) and (_shipped_folder() / f"{text}.toml").is_file():
+        return _shipped_folder() / f"{text}.toml", f"{text}.toml"
     names = device_names()
     if text not in names:
         text = aliases().get(text, text)

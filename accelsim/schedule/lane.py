@@ -13,6 +13,7 @@ from accelsim.base.units import PS_PER_S, whole_ps
 from accelsim.hardware.device import Device, Memory, RowStationary
 from accelsim.mapping import Machine, Placement, Task, map_op
 from accelsim.mapping.row_stationary import coded_share
+from accelsim.schedule.cache import cached_plan
 from accelsim.schedule.residency import Plan, plans
 from accelsim.trace import Count
 from accelsim.workload.graph import Graph
@@ -367,6 +368,10 @@ def plan_lane(graph: Graph, site: Site, *, lanes: int = 1) -> Lane:
     first, a close one when they come to the front, and then what they take; the first that comes to the front with that
     is the fastest. Raises MappingError where no plan leaves room for every op's tiles.
     """
+    if site.machine.device.core.execution is not None:
+        # What stays in a cache is the cache's choice.
+        plan = _cached(graph, site)
+        return Lane(graph, site.machine, plan, _items(graph, site, plan))
     on_device = [runs_on(op, site.machine.device) for op in graph.ops]
     wants = _wants(graph, site)
     queue: list[tuple[float, int, int, Plan, Lane | None]] = [
@@ -472,13 +477,17 @@ def _channel(tensor: Tensor, machine: Machine, plan: Plan) -> str | None:
     return None if tensor.name in plan.resident else machine.backing("activation")
 
 
-def _plans_of(graph: Graph, site: Site) -> Iterator[Plan]:
-    """Plans for the activations that may stay on chip, in the room that there is.
-
-    What the host makes or reads may stay too, after a transfer, or be streamed over the link by each op that wants it.
-    """
+def _cached(graph: Graph, site: Site) -> Plan:
+    """The one plan of a device whose last memory on chip is a cache."""
     machine = site.machine
-    activations, weights = machine.buffer("activation"), machine.buffer("weight")
+    activations = machine.buffer("activation")
+    on_device, on_host = _touched(graph, site)
+    return cached_plan(graph, machine.capacity_bytes(activations) if activations else 0, on_device - on_host)
+
+
+def _touched(graph: Graph, site: Site) -> tuple[set[str], set[str]]:
+    """Activations that ops on the device touch and that need not be in device memory; and those that the host does."""
+    machine = site.machine
     backing = machine.backing("activation")
     touched: dict[bool, set[str]] = {True: set(), False: set()}
     for op in graph.ops:
@@ -487,11 +496,22 @@ def _plans_of(graph: Graph, site: Site) -> Iterator[Plan]:
     if backing is not None and machine.is_dram(backing):
         # Inputs lie in device memory at first, outputs end there.
         eligible -= {t.name for t in (*graph.inputs, *graph.outputs)}
+    return eligible, touched[False]
+
+
+def _plans_of(graph: Graph, site: Site) -> Iterator[Plan]:
+    """Plans for the activations that may stay on chip, in the room that there is.
+
+    What the host makes or reads may stay too, after a transfer, or be streamed over the link by each op that wants it.
+    """
+    machine = site.machine
+    activations, weights = machine.buffer("activation"), machine.buffer("weight")
+    eligible, hosted = _touched(graph, site)
     keeps = weights is not None and weights.keeps_between_steps
     return plans(
         graph,
         arena_bytes=machine.capacity_bytes(activations) if activations else 0,
-        eligible=(eligible, eligible - touched[False]) if eligible & touched[False] else (eligible,),
+        eligible=(eligible, eligible - hosted) if eligible & hosted else (eligible,),
         keep_bytes=machine.capacity_bytes(weights) if keeps and weights else 0,
         shared=activations is weights,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -142,7 +143,13 @@ def _built(name: str, builder: Builder, batch: int | None, params: Mapping[str, 
     ]
     if problems:
         raise WorkloadError(*problems)
-    return builder.build(1 if batch is None else batch, values)
+    return _once(name, 1 if batch is None else batch, tuple(values.items()))
+
+
+@lru_cache(maxsize=64)
+def _once(name: str, batch: int, params: tuple[tuple[str, int], ...]) -> Graph:
+    """A graph is a value: what was built once serves every run."""
+    return BUILDERS[name].build(batch, dict(params))
 
 
 def _from_path(text: str, batch: int | None, params: Mapping[str, int]) -> Graph:
