@@ -14,7 +14,7 @@ from accelsim.base.errors import AccelsimError, LimitError
 
 COMMANDS = (
     *("demo", "list", "show", "check", "run", "compare", "explain", "roofline", "energy", "validate", "convert"),
-    *("measure", "report", "lab"),
+    *("measure", "calibrate", "report", "lab"),
 )
 
 

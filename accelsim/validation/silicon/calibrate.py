@@ -20,6 +20,9 @@ from accelsim.validation.silicon.rows import Measurement
 STEP = 0.03
 """Relative step of a derivative: kernels' times jump from tile to tile, and smaller steps would see only that."""
 
+POLISH_STEP = 0.1
+"""First step along a factor, as a share of the way between its limits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Factor:
@@ -98,23 +101,30 @@ def fit(
     *,
     progress: Callable[[int, float], None] = lambda calls, error_pct: None,
     most_calls: int = 60,
+    polish: int = 0,
 ) -> Fit:
     """Fit factors that all ``devices`` share to ``rows``: least squares of log errors, far ones counting less.
 
-    ``progress`` hears the number of the evaluation and its mean absolute error [%].
+    As times jump from tile to tile, ``polish`` further evaluations then try each factor alone, in ever smaller steps.
+    ``progress`` hears the number of the evaluation and its mean absolute error [%]. Raises InputError without SciPy.
     """
-    from scipy.optimize import least_squares  # heavy, and only calibration wants it
+    try:
+        from scipy.optimize import least_squares  # heavy, and only calibration wants it
+    except ImportError:
+        raise InputError("fitting wants SciPy; want `pip install accelsim[calibrate]`") from None
 
     first = next(iter(devices.values()))
     before = {factor.path: factor_value(first, factor.path) for factor in factors}
     low, high = (np.array([getattr(factor, side) for factor in factors]) for side in ("low", "high"))
     calls = 0
 
+    def values(unit: npt.NDArray[np.float64]) -> dict[str, float]:
+        return dict(zip(before, (low + unit * (high - low)).tolist(), strict=True))
+
     def residuals(unit: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         nonlocal calls
         calls += 1
-        values = dict(zip(before, (low + unit * (high - low)).tolist(), strict=True))
-        errors = log_errors({name: with_factors(d, values) for name, d in devices.items()}, rows)
+        errors = log_errors({name: with_factors(d, values(unit)) for name, d in devices.items()}, rows)
         progress(calls, _mape_pct(errors))
         return errors
 
@@ -122,10 +132,43 @@ def fit(
     found = least_squares(
         residuals, start, bounds=(0, 1), loss="soft_l1", f_scale=0.1, diff_step=STEP, max_nfev=most_calls
     )
-    after = dict(zip(before, (low + found.x * (high - low)).tolist(), strict=True))
+    best = min((start, found.x), key=lambda unit: _loss(residuals(unit)))
+    after = values(_polished(best, lambda unit: _loss(residuals(unit)), polish))
     was = log_errors(devices, rows)
     now = log_errors({name: with_factors(d, after) for name, d in devices.items()}, rows)
     return Fit(before, after, len(rows), _mape_pct(was), _mape_pct(now))
+
+
+def error_pct(device: Device, rows: Sequence[Measurement]) -> float:
+    """Mean absolute error of rows that one device ran, whatever they call it [%]."""
+    return _mape_pct(log_errors({row.text("device"): device for row in rows}, rows))
+
+
+def _loss(errors: npt.NDArray[np.float64]) -> float:
+    """Mean absolute log error, far ones cut off: what is wrong for another reason should not draw the fit."""
+    return float(np.minimum(np.abs(errors), 0.5).mean())
+
+
+def _polished(
+    start: npt.NDArray[np.float64], loss: Callable[[npt.NDArray[np.float64]], float], most_calls: int
+) -> npt.NDArray[np.float64]:
+    """The best that steps along one axis at a time find within [0, 1] (Hooke and Jeeves, JACM 1961)."""
+    best, least = start, loss(start) if most_calls else 0.0
+    step, calls = POLISH_STEP, 0
+    while calls < most_calls and step > POLISH_STEP / 100:
+        better = False
+        for axis in range(len(best)):
+            for side in (step, -step):
+                tried = best.copy()
+                tried[axis] = min(1.0, max(0.0, tried[axis] + side))
+                calls += 1
+                found = loss(tried)
+                if found < least:
+                    best, least, better = tried, found, True
+                    break
+        if not better:
+            step /= 3
+    return best
 
 
 def _mape_pct(errors: npt.NDArray[np.float64]) -> float:

@@ -138,7 +138,7 @@ def device_of(name: str) -> Device:
 
     Raises UnmodelledError where there is none.
     """
-    found = _spellings().get(_plain(name))
+    found = _spellings().get(plain(name))
     if found is None:
         raise UnmodelledError(f"device {name}")
     try:
@@ -149,14 +149,14 @@ def device_of(name: str) -> Device:
 
 @cache
 def _spellings() -> dict[str, str]:
-    own = {_plain(name): name for name in device_names()}
-    return {_plain(alias): name for alias, name in aliases().items()} | own
+    own = {plain(name): name for name in device_names()}
+    return {plain(alias): name for alias, name in aliases().items()} | own
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """What two spellings of a name have in common.
 
-    >>> _plain("NVIDIA A100-SXM4-80GB") == _plain("nvidia_a100_sxm4_80gb") == _plain("A100 SXM4 80GB")
+    >>> plain("NVIDIA A100-SXM4-80GB") == plain("nvidia_a100_sxm4_80gb") == plain("A100 SXM4 80GB")
     True
     """
     words = "".join(c if c.isalnum() else " " for c in name.lower()).split()
