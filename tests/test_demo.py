@@ -131,8 +131,8 @@ def test_a_file_in_the_way_is_named_before_anything_runs(
 
 def test_nothing_is_written_where_a_run_fails(tmp_path: Path) -> None:
     points = demo_points(**SMALL)
-    wrong = [*points, type(points[0])(device="tpu_v2", workload="resnet50")]
-    with pytest.raises(InputError, match="tpu_v2"):
+    wrong = [*points, type(points[0])(device="tpu_v0", workload="resnet50")]
+    with pytest.raises(InputError, match="tpu_v0"):
         make_demo(wrong, str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
