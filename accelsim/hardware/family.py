@@ -137,12 +137,13 @@ class AttentionStack(Part):
     append_s: NonNegative | None = None
     narrow_s: NonNegative | None = None
     pad_s: NonNegative | None = None
+    regroup_s: NonNegative | None = None
     packs: Flag | None = None
     decode_start_s: NonNegative | None = None
     combine_s: NonNegative | None = None
     dram: Fraction01 | None = None
     l2: Fraction01 | None = None
-    overlap: Annotated[float, Field(ge=1, le=64, strict=True)] | None = None
+    overlap: Annotated[float, Field(ge=0.5, le=64, strict=True)] | None = None
     widest_group: Count | None = None
     grouped_cache: Fraction01 | None = None
 
@@ -180,6 +181,9 @@ class AttentionFactors(Part):
     """Of the kernel that narrows what goes into a narrower cache."""
     pad_s: NonNegative
     """Of the kernels that pad heads whose size the library has no kernel for (no multiple of 32)."""
+    regroup_s: NonNegative = 0.0
+    """Of the copies that bring the query heads of a KV head together and their results apart, for one query each of
+    several items and several KV heads: else they lie so."""
     decode_start_s: NonNegative
     """Of a decoding step: its kernels' starts and ends, appending to the cache included."""
     combine_s: NonNegative
@@ -188,8 +192,9 @@ class AttentionFactors(Part):
     """Share of the DRAM's peak."""
     l2: Fraction01
     """Share of L2's peak."""
-    overlap: Annotated[float, Field(ge=1, le=64, strict=True, description="a number from 1 to 64")]
-    """How well the stream of keys and values and the work on them hide each other: 1 not at all."""
+    overlap: Annotated[float, Field(ge=0.5, le=64, strict=True, description="a number from 0.5 to 64")]
+    """How well the stream of keys and values and the work on them hide each other: 1 not at all, less: they get in each
+    other's way."""
     widest_group: Count
     """Most query heads of a KV head that one block takes; larger groups read the cache head by head."""
     grouped_cache: Fraction01 = 1.0

@@ -60,6 +60,12 @@ class Layout:
         group = self.op.heads // self.op.kv_heads
         return group <= self.widest_group and (self.decodes or (self.packs and self.op.q_len * group <= self.tile_q))
 
+    @property
+    def regroups(self) -> bool:
+        """Whether the query heads of a KV head do not lie together as the kernel wants them."""
+        op = self.op
+        return self.shared and op.q_len == 1 and op.heads > op.kv_heads > 1 and op.batch > 1
+
     @cached_property
     def heads(self) -> int:
         """Of all items, that blocks work on."""
@@ -204,6 +210,7 @@ class _Fused:
             start_s += 0.0 if self.layout.decodes else factors.append_s
             start_s += factors.narrow_s if bits(self.op.inputs[1].dtype) < bits(self.op.dtype) else 0.0
         start_s += factors.pad_s if self.op.head_dim % DEPTH else 0.0
+        start_s += factors.regroup_s if self.layout.regroups else 0.0
         stream_s = max(self.dram_s, self.l2_s / fraction)
         compute_s = self.compute_s(self.parts) / fraction
         power = factors.overlap
