@@ -132,6 +132,7 @@ class AttentionStack(Part):
     narrow_products: Flag | None = None
     block_s: NonNegative | None = None
     decode_block_s: NonNegative | None = None
+    grouped_block_s: NonNegative | None = None
     step_s: NonNegative | None = None
     start_s: NonNegative | None = None
     append_s: NonNegative | None = None
@@ -171,6 +172,8 @@ class AttentionFactors(Part):
     """Of a block beside its steps: first loads, writing the result."""
     decode_block_s: NonNegative
     """The same of a decoding step, where the loads of blocks side by side are all that there is."""
+    grouped_block_s: NonNegative | None = None
+    """The same where a block takes several query heads and the cache is as wide as they; absent: as of any other."""
     step_s: NonNegative
     """Least time of a step of a lone block: the latency of its loads and products."""
     start_s: NonNegative

@@ -146,12 +146,21 @@ class _Fused:
         scores_s = scores * (1 / vector.special_per_cycle + factors.score_ops / lanes) / vector.freq_hz
         return products_s + scores_s * (1 - factors.hidden)
 
+    @cached_property
+    def block_s(self) -> float:
+        """Of a block beside its steps."""
+        factors, op = self.factors, self.op
+        if not self.layout.decodes:
+            return factors.block_s
+        grouped = self.layout.shared and op.heads > op.kv_heads and bits(op.inputs[1].dtype) >= bits(op.dtype)
+        return factors.decode_block_s if factors.grouped_block_s is None or not grouped else factors.grouped_block_s
+
     def compute_s(self, parts: int) -> float:
         """Of all blocks over the cores, the keys in ``parts``: the longest block, or all that a core gets."""
         layout, cores = self.layout, self.gpu.machine.cores
         _, steps, longest = layout.steps
         blocks = layout.blocks * parts
-        block_s = self.factors.decode_block_s if layout.decodes else self.factors.block_s
+        block_s = self.block_s
         longest_s = ceil_div(longest, parts) * max(self.step_s, self.factors.step_s) + block_s
         work_s = layout.heads * steps * self.step_s + blocks * block_s
         # Blocks end at different times: half of the longest one is idle on average where there are several turns.
