@@ -17,6 +17,7 @@ from accelsim.mapping import Machine, Placement, map_op
 from accelsim.mapping.hierarchy import tile_sizes
 from accelsim.mapping.matrix import _Product, _Search, map_matrix, matrix_unit
 from accelsim.mapping.models import gemm_of, matrix_model
+from accelsim.simulation import simulate
 from accelsim.workload.ops import Conv2d, Elementwise, Matmul, Softmax, Tensor
 
 
@@ -246,3 +247,24 @@ def test_a_vector_op_is_not_slower_in_more_room(device, size, stored):
     durations = [duration_ps(room) for room in (64, 1024, 2**14, 2**18, 2**24)]
     for less, more in pairwise(durations):
         assert more <= less + 1  # a picosecond is rounding
+
+
+@given(st.integers(1, 2000), st.integers(1, 2000), st.integers(1, 2000))
+def test_a_mapper_that_prefers_little_traffic_gives_a_per_cent_for_it(m, k, n):
+    op = product_op(m, k, n)
+
+    def task(prefers):
+        machine = machine_of(load_device("gemmini_16x16", {"core.matrix.prefers": prefers}))
+        return map_op(op, machine, everywhere(machine, op, "dram", "dram"))
+
+    fastest, frugal = task("latency"), task("dram")
+    assert frugal.duration_ps <= fastest.duration_ps * 1.01 + 1
+    assert sum(size for _, size in frugal.channel_bytes) <= sum(size for _, size in fastest.channel_bytes)
+
+
+def test_resnet50_on_gemmini_moves_far_less_for_a_fraction_of_a_per_cent():
+    fastest, frugal = (
+        simulate("gemmini_16x16", "resnet50", overrides={"core.matrix.prefers": p}) for p in ("latency", "dram")
+    )
+    assert frugal.latency_s < 1.005 * fastest.latency_s
+    assert frugal.dram_bytes < 0.65 * fastest.dram_bytes

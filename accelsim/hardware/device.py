@@ -72,6 +72,8 @@ class SystolicArray(Part):
     """Weights lie in memory as whole tiles of ``rows x cols``, padded where a matrix does not fill them."""
     sparsity: tuple[Sparsity, ...] = ()
     """Patterns of weights whose zeros it skips, as ``2:4``: two of four are kept."""
+    prefers: Literal["latency", "dram"] = "latency"
+    """What its mapper looks for: least time, or least traffic beyond the chip within one per cent of it."""
     energy_pj_per_mac: dict[DTypeName, Positive] = {}
     """Overrides the energy table's multiply + add, where a source gives it."""
     register_pj_per_bit: NonNegative | None = None

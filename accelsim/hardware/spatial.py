@@ -69,6 +69,8 @@ class SpatialArray(Part):
     macs_per_cycle_per_cell: Rates
     fill_cycles: NonNegative = 0.0
     """From an op's first operands to its first result: once an op."""
+    prefers: Literal["latency", "dram"] = "latency"
+    """What its mapper looks for: least time, or least traffic beyond the chip within one per cent of it."""
     energy_pj_per_mac: dict[DTypeName, Positive] = {}
     register_pj_per_bit: NonNegative | None = None
 

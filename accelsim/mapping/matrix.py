@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from accelsim.base.errors import MappingError
 from accelsim.base.units import PS_PER_S, ROUNDING, ceil_div
-from accelsim.hardware.device import MatrixUnit, Role, VectorUnit
+from accelsim.hardware.device import MatrixUnit, Role, SystolicArray, VectorUnit
+from accelsim.hardware.spatial import SpatialArray
 from accelsim.kernels.pipeline import pipeline_time
 from accelsim.mapping.counted import counted
 from accelsim.mapping.finish import finished
@@ -31,6 +32,9 @@ from accelsim.mapping.task import Placement, Task
 from accelsim.mapping.vector import elementary_counts, vector_cycles, windowed
 from accelsim.trace import Count
 from accelsim.workload.ops import Conv2d, Matmul
+
+NEARLY = 0.01
+"""As fast as the fastest, to an array that prefers little traffic."""
 
 AT_ONCE = 64
 """Outer tilings whose inner tiles are looked at together."""
@@ -104,6 +108,12 @@ class _Product:
     machine: Machine
     model: MatrixModel
     unit: MatrixUnit | VectorUnit
+
+    @property
+    def slack(self) -> float:
+        """How much longer than the fastest tiling one may take that loads less."""
+        prefers = self.unit.prefers if isinstance(self.unit, SystolicArray | SpatialArray) else "latency"
+        return NEARLY if prefers == "dram" else 0.0
 
     @property
     def weight_role(self) -> Role:
@@ -665,22 +675,21 @@ class _Search:
                 yield _Candidate(float(bounds[at]), loaded, i, tuple(chosen), on_chip_ps, float(fill[at]), pj)
 
     def best(self, free: Mapping[str, int]) -> tuple[Tiling, Clocked]:
-        """The fastest tiling; of those that are equally fast, the one that loads least from beyond the chip."""
-        best: tuple[float, float, Tiling, Clocked] | None = None
+        """The fastest tiling; of those that are as fast, or nearly where traffic is preferred, what loads least."""
+        fastest = float("inf")
+        found: list[tuple[float, Tiling, Clocked]] = []
+        slack = self.product.slack
 
         def limit() -> float:
-            return float("inf") if best is None else best[0] * (1 - ROUNDING)
+            return fastest * (1 + slack) * (1 - ROUNDING)
 
         for candidate in self.candidates(free, limit):
             tiling, outcome = self.outcome(candidate)
-            if best is not None:
-                shorter = outcome.duration < best[0] * (1 - ROUNDING)
-                alike = outcome.duration <= best[0] and candidate.loaded < best[1]
-                if not (shorter or alike):
-                    continue
-            best = outcome.duration, candidate.loaded, tiling, outcome
-        assert best is not None
-        return best[2], best[3]
+            fastest = min(fastest, outcome.duration)
+            found.append((candidate.loaded, tiling, outcome))
+        near = [one for one in found if one[2].duration <= fastest * (1 + max(slack, ROUNDING))]
+        _, tiling, outcome = min(near, key=lambda one: one[0])
+        return tiling, outcome
 
     # --- counts ------------------------------------------------------------------------------------------------------
 
