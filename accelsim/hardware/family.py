@@ -133,6 +133,7 @@ class AttentionStack(Part):
     block_s: NonNegative | None = None
     decode_block_s: NonNegative | None = None
     grouped_block_s: NonNegative | None = None
+    block_growth: Annotated[float, Field(ge=0, le=1, strict=True)] | None = None
     step_s: NonNegative | None = None
     start_s: NonNegative | None = None
     append_s: NonNegative | None = None
@@ -174,6 +175,8 @@ class AttentionFactors(Part):
     """The same of a decoding step, where the loads of blocks side by side are all that there is."""
     grouped_block_s: NonNegative | None = None
     """The same where a block takes several query heads and the cache is as wide as they; absent: as of any other."""
+    block_growth: Annotated[float, Field(ge=0, le=1, strict=True, description="a number from 0 to 1")] = 0.0
+    """Share of a decoding block's time that is in proportion to the head's size; the times are of heads of 128."""
     step_s: NonNegative
     """Least time of a step of a lone block: the latency of its loads and products."""
     start_s: NonNegative

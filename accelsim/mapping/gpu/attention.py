@@ -37,6 +37,8 @@ NARROWEST = 16
 """Rows of the narrowest tile that tensor cores multiply (PTX ISA, ``mma.m16n8k16``)."""
 DEPTH = 32
 """Head sizes are padded to a multiple of this."""
+HEAD = 128
+"""Head size that a block's time is given for."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,11 @@ class _Fused:
         if not self.layout.decodes:
             return factors.block_s
         grouped = self.layout.shared and op.heads > op.kv_heads and bits(op.inputs[1].dtype) >= bits(op.dtype)
-        return factors.decode_block_s if factors.grouped_block_s is None or not grouped else factors.grouped_block_s
+        block_s = factors.decode_block_s
+        if grouped and factors.grouped_block_s is not None:
+            block_s = factors.grouped_block_s
+        # First loads are as long as heads are.
+        return block_s * max(0.0, 1 + factors.block_growth * (op.head_dim / HEAD - 1))
 
     def compute_s(self, parts: int) -> float:
         """Of all blocks over the cores, the keys in ``parts``: the longest block, or all that a core gets."""
