@@ -1,15 +1,22 @@
-"""Every device that ships: its file loads, runs, and says the peak that its maker published."""
+"""Every device that ships: its file loads, runs, and says the peak that its maker published.
+
+``python tests/test_device_files.py`` writes today's tables into ``docs/devices.md``.
+"""
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from accelsim import Graph, simulate
 from accelsim.base.resources import resource_dir
+from accelsim.hardware.device import Device
 from accelsim.hardware.loader import aliases, check_device_file, device_names, family_names, load_device
+from accelsim.report.scale import capacity, si
 from accelsim.workload.ops import Conv2d, Elementwise, Matmul, Tensor
 
 PUBLISHED = {
@@ -232,3 +239,31 @@ def test_measured_files_find_the_device(spelling: str, name: str) -> None:
 
 def test_every_family_is_some_device_s() -> None:
     assert {load_device(name).family for name in device_names()} >= {*family_names()}
+
+
+PAGE = Path(__file__).parent.parent / "docs" / "devices.md"
+ROW = re.compile(r"^\| `(\w+)` \|.*$", re.MULTILINE)
+
+
+def row(device: Device) -> str:
+    """A device's line in the tables of ``docs/devices.md``."""
+    dram, price, tdp_w = device.dram, device.price, device.power.tdp_w
+    cells = (
+        f"`{device.name}`",
+        device.description.split(":")[0],
+        f"{si(2 * device.peak_macs_per_s(device.default_dtype), 'OPS')} {device.default_dtype}",
+        f"{capacity(dram.capacity_bytes)}, {si(dram.bandwidth_bytes_per_s, 'B/s')}" if dram else "-",
+        f"{tdp_w:g} W" if tdp_w else "-",
+        f"{price.instance}: {price.usd_per_hour / price.devices:.3g} USD/h ({price.date})" if price else "-",
+    )
+    return "| " + " | ".join(cells) + " |"
+
+
+def test_the_page_of_devices_lists_them_all_as_they_are() -> None:
+    rows = {match[1]: match[0] for match in ROW.finditer(PAGE.read_text(encoding="utf-8"))}
+    assert rows == {name: row(load_device(name)) for name in device_names()}
+
+
+if __name__ == "__main__":
+    page = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(ROW.sub(lambda match: row(load_device(match[1])), page), encoding="utf-8")
