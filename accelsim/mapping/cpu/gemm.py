@@ -44,7 +44,7 @@ PARTS = (
     160, 192, 224, 256, 288, 320, 384, 512, 768, 1024,
 )  # fmt: skip
 """Parts that one loop is cut into, whatever the number of cores."""
-DEPTHS = (128, 256, 512)
+DEPTHS = (128, 256, 512, 2048)
 """``kc``: steps along k that a panel is deep."""
 SHORTEST_K = 256
 """k is cut between threads into parts of no less (ASSUMED)."""
@@ -236,12 +236,10 @@ class _Search:
         return np.ceil(self.depth / self.kc)
 
     @cached_property
-    def legal(self) -> npt.NDArray[np.bool_]:
-        """Slivers of A and of B lie in the first cache side by side; the shallowest are taken as they are."""
+    def keeps_slivers(self) -> npt.NDArray[np.bool_]:
+        """Whether a sliver of A and one of B lie in the first cache side by side; else B's comes for every tile."""
         slivers = (self.rows + self.columns) * self.kc * self.element
-        fits = slivers <= self.cpu.caches[0].capacity_bytes * SLIVER_SHARE
-        fits[:, :, 0] = True
-        return fits
+        return np.asarray(slivers <= self.cpu.caches[0].capacity_bytes * SLIVER_SHARE)
 
     @cached_property
     def element(self) -> float:
@@ -354,7 +352,10 @@ class _Search:
 
     @cached_property
     def results(self) -> list[_Flow]:
-        """Sums between panels, parts of k to be added up, results (their lines come first), the epilogue's operands."""
+        """Results (their lines come first), the epilogue's operands, and what comes again.
+
+        That is sums between panels, slivers of B that the first cache drops, and parts of k to be added up.
+        """
         fetch = 0 if self.cpu.factors.whole_lines else 1
         one = self.alike[2]
         between = self.c * self.turns * self.sums * 2
@@ -369,6 +370,10 @@ class _Search:
                 1 / (1 + fetch),
             ),
         ]
+        if not self.keeps_slivers.all():
+            tiles = np.ceil(self.tiles[0] / self.parts[1])
+            again = self.b * self.turns * tiles * ~self.keeps_slivers
+            flows.append(_Flow("weight", again, np.full_like(self.on_chip, self.cpu.private), one))
         if self.parts[3].max() > 1:
             joined = between * (self.parts[3] > 1)
             flows.append(_Flow("output", joined, np.full_like(self.on_chip, self.outer), one, None, 0.5))
@@ -453,10 +458,9 @@ class _Search:
         times = [self.times(phase) for phase in phases]
         for on, off in times:
             total = total + self.cpu.together_s([*on, *off])
-        legal = self.legal
         if not packs and not isinstance(self.op, Conv2d):
-            legal = legal & self.bare
-        return _Timed(packs, phases, times, np.where(legal, total, np.inf))
+            total = np.where(self.bare, total, np.inf)
+        return _Timed(packs, phases, times, total)
 
     @cached_property
     def bare(self) -> npt.NDArray[np.bool_]:
@@ -482,7 +486,7 @@ class _Search:
         rates = self.cpu.machine.channels
         pairs = [*zip(self.op.inputs, self.placement.sources, strict=True), (self.op.outputs[0], self.placement.sink)]
         once = sum((self.op.bytes_read(t) if t in self.op.inputs else t.bytes) / rates[c] for t, c in pairs if c)
-        least = np.where(self.legal, self.compute_s, np.inf).min(axis=(1, 2), keepdims=True)
+        least = self.compute_s.min(axis=(1, 2), keepdims=True)
         start_s: Array = self.cpu.fork_join_s(self.threads)
         work_s: Array = self.cpu.together_s([least, np.full_like(least, once)])
         return start_s + work_s
