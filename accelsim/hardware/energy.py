@@ -170,6 +170,7 @@ class EnergyTable(Part):
         return self.sram.access_pj(memory.capacity_bytes, memory.access_bits) / memory.access_bits
 
     def price_pj(self, action: str, device: Device) -> float:
+        """Work out what one unit of an action costs on ``device`` [pJ]."""
         head, _, tail = action.partition(".")
         kind = component(action, device)
         if head == "mac":
