@@ -16,7 +16,7 @@ from accelsim.base.dtypes import DTYPES
 from accelsim.base.errors import InputError, MappingError, WorkloadError, nearest
 from accelsim.base.units import BITS_PER_BYTE, PS_PER_S
 from accelsim.engine import run
-from accelsim.hardware.device import Device
+from accelsim.hardware.device import Device, GpuExecution
 from accelsim.hardware.energy import EnergyTable, energy_table_of, load_energy_table
 from accelsim.hardware.loader import device_sha256, load_device
 from accelsim.mapping import Machine
@@ -51,6 +51,8 @@ class Options:
     energy_table: str | None = None
     fidelity: Literal["tile", "cycle"] = "tile"
     seed: int = 0
+    graph: bool = False
+    """A GPU's kernels are captured in a graph once and launched from there."""
 
     def __post_init__(self) -> None:
         problems = [
@@ -90,6 +92,7 @@ _RIGHT: dict[str, tuple[Callable[[object], bool], str]] = {
     "energy_table": (_text, "the name of a node, or a path"),
     "fidelity": _one_of("tile", "cycle"),
     "seed": (lambda value: _whole(value, 0), "a whole number >= 0"),
+    "graph": (lambda value: isinstance(value, bool), "True or False"),
 }
 """What each option may be, and how to say it."""
 
@@ -356,10 +359,18 @@ def _site(device: Device, cores: int, lanes: int, graph: Graph, options: Options
         host = Machine(other, energy_table_of(other), other.core.count, host_power, prefix="host.")
     if options.start == "cold" and device.host is None:
         raise MappingError(f"start cold: {device.name} has no host to load weights from; want --start warm")
+    if options.graph and not isinstance(device.core.execution, GpuExecution):
+        raise MappingError(f"graph: {device.name} is no GPU; want a run without --graph")
     if options.host and device.host is None:
         raise MappingError(f"host: {device.name} has no host link; want a run without --host")
     machine = Machine(
-        device, energy_table_of(device), cores, budget, count_cycles=options.fidelity == "cycle", seed=options.seed
+        device,
+        energy_table_of(device),
+        cores,
+        budget,
+        count_cycles=options.fidelity == "cycle",
+        seed=options.seed,
+        captured=options.graph,
     )
     # A cache stays in device memory from step to step.
     on_host = frozenset(t.name for t in graph.inputs if t.role != "kv_cache") if options.host else frozenset()

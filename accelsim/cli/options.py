@@ -59,6 +59,7 @@ def run_options(command: Command) -> Command:
                 help="Weights in device memory at first, or all loaded from the host.",
             ),
             click.option("--host", is_flag=True, help="Add the transfers of inputs and outputs over the host link."),
+            click.option("--graph", is_flag=True, help="A GPU's kernels are launched from a captured graph."),
             click.option(
                 "--sparsity", metavar="N:M", help="Keep N of every M weights, as 2:4, where the device skips zeros."
             ),

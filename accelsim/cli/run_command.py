@@ -132,6 +132,7 @@ def points(device: str, workload: str, how: dict[str, Any]) -> list[Point]:
             steps=how["steps"],
             start=how["start"],
             host=how["host"],
+            graph=how["graph"],
             sparsity=how["sparsity"],
             energy_table=how["energy_table"],
             fidelity=how["fidelity"],

@@ -52,6 +52,8 @@ class Machine:
     """Of the numbers that are played."""
     run: Run = STEADY
     """How kernels are run."""
+    captured: bool = False
+    """Kernels were captured in a graph, and are launched from there."""
     prefix: str = ""
     """In front of its channels' names, where several machines run side by side."""
 
@@ -72,7 +74,9 @@ class Machine:
     def launch_s(self) -> float:
         """From one op's end to the next one's start [s]."""
         factors = self.device.factors
-        return self.calibration.launch_overhead_s if factors is None else factors.launch_s
+        if factors is None:
+            return self.calibration.launch_overhead_s
+        return factors.kernel.graph_launch_s if self.captured and factors.kind == "gpu" else factors.launch_s
 
     @cached_property
     def searches(self) -> dict[int, Any]:
