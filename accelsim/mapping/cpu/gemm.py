@@ -420,7 +420,6 @@ class _Search:
             return [_Phase([self.compute_s], [*flows, *self.results])]
         each_a = self.all_a * self.repeats * self.widths / self.threads
         each_b = self.all_b * self.repeats / self.threads
-        store = self.cpu.caches[0].write_rate * self.cpu.factors.pack * self.clock_hz / self.cpu.nominal_hz
         # Threads pack each their part, so that nothing is read twice; what is packed is written to its home.
         packing = [
             replace(flow, alike=self.alike[2], written=written)
@@ -428,7 +427,10 @@ class _Search:
             for flow in self._operands(each_a, each_b, levels)
         ]
         loops = self._operands(self.a * self.turns * slivers, self.b * self.turns * self.blocks, near)
-        return [_Phase([(each_a + each_b) / store], packing), _Phase([self.compute_s], [*loops, *self.results])]
+        return [
+            _Phase([(each_a + each_b) / self.pack_bytes_per_s], packing),
+            _Phase([self.compute_s], [*loops, *self.results]),
+        ]
 
     def times(self, phase: _Phase) -> tuple[list[Array], list[Array]]:
         """Times of a phase of every plan [s]: what follows the cores' clock, and what does not."""
@@ -476,20 +478,38 @@ class _Search:
 
     def best(self) -> _Plan:
         """The fastest plan."""
-        choices = (False,) if isinstance(self.op, Conv2d) else (False, True) if self.bare.any() else (True,)
-        timed = min((self.timed(packs=packs) for packs in choices), key=lambda one: float(one.total_s.min()))
+        timed = min((self.timed(packs=packs) for packs in self.choices), key=lambda one: float(one.total_s.min()))
         return _Plan(self, timed, int(timed.total_s.argmin()))
+
+    @property
+    def choices(self) -> tuple[bool, ...]:
+        """Whether to pack: convolutions work in place, large products do not."""
+        if isinstance(self.op, Conv2d):
+            return (False,)
+        return (False, True) if self.bare.any() else (True,)
 
     @cached_property
     def bound_s(self) -> Array:
-        """What no plan of each partition beats: arithmetic, operands from beyond once, starting threads [s]."""
-        rates = self.cpu.machine.channels
-        pairs = [*zip(self.op.inputs, self.placement.sources, strict=True), (self.op.outputs[0], self.placement.sink)]
-        once = sum((self.op.bytes_read(t) if t in self.op.inputs else t.bytes) / rates[c] for t, c in pairs if c)
-        least = self.compute_s.min(axis=(1, 2), keepdims=True)
+        """What no plan of each partition beats: starting threads, packing, arithmetic, what comes from beyond [s]."""
+        rates, far = self.cpu.machine.channels, self.cpu.draws(self.cpu.beyond)
+        sizes = [(self.op.bytes_read(t), c) for t, c in zip(self.op.inputs, self.placement.sources, strict=True) if c]
+        shared_s = sum(size / rates[channel] for size, channel in sizes)
+        into_s: Array = np.maximum(shared_s, sum(size for size, _ in sizes) / self.threads / far)
+        out_s = self.op.outputs[0].bytes / rates[self.placement.sink] if self.placement.sink else 0.0
+        least: Array = self.compute_s.min(axis=(1, 2), keepdims=True)
         start_s: Array = self.cpu.fork_join_s(self.threads)
-        work_s: Array = self.cpu.together_s([least, np.full_like(least, once)])
-        return start_s + work_s
+        if False in self.choices or len(self.op.inputs) > 2:
+            least = np.maximum(np.maximum(least, into_s), shared_s + out_s)
+        else:
+            packed_s = float((self.all_a + self.all_b).min()) * self.repeats / self.threads / self.pack_bytes_per_s
+            least = np.maximum(packed_s, into_s) + np.maximum(least, out_s)
+        return start_s + least
+
+    @cached_property
+    def pack_bytes_per_s(self) -> Array:
+        """What a thread packs."""
+        nominal = self.cpu.caches[0].write_rate * self.cpu.factors.pack
+        return nominal * self.clock_hz / self.cpu.nominal_hz
 
     def only(self, partitions: npt.NDArray[np.bool_]) -> _Search:
         """The same search among some of its partitions."""
