@@ -19,6 +19,7 @@ from accelsim.workload.scalesim import is_topology, parse_topology
 from accelsim.workload.single_op import SINGLE_OPS
 from accelsim.workload.table import parse_table, read_header, read_table, table_text
 from accelsim.workload.table_form import MAX_BATCH, MAX_SIZE
+from accelsim.workload.transformer_xl import TRANSFORMER_XL
 from accelsim.workload.transformers import DECODERS, ENCODERS, Decoder
 
 ONNX_PREFIX = "onnx:"
@@ -51,6 +52,10 @@ BUILDERS: dict[str, Builder] = {
         for model in ENCODERS
     },
     **{model.name: _decoder(model) for model in DECODERS},
+    **{
+        model.name: Builder("Transformer-XL; --param seq_len, mem_len", model.build, model.params)
+        for model in TRANSFORMER_XL
+    },
     "vgg16": _image("VGG-16 for 224 x 224 images", convnets.vgg16),
     "resnet34": _image("ResNet-34", convnets.resnet("resnet34", (3, 4, 6, 3), bottleneck=False)),
     "resnet101": _image("ResNet-101 v1.5", convnets.resnet("resnet101", (3, 4, 23, 3))),

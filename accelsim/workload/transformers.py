@@ -134,7 +134,8 @@ class Decoder:
         ``seq_len`` tokens of each item are given, after ``past_len`` that are in the cache: a prefill of n has
         ``seq_len=n``, a decoding step after n tokens ``seq_len=1`` and ``past_len=n``. ``logits`` last positions go
         through the head. ``tensor_parallel``: what one of so many devices computes (Shoeybi et al., Megatron-LM, 2019):
-        heads, feed-forward width and vocabulary are divided among them; the all-reduces are left out.
+        heads, feed-forward width and vocabulary are divided among them, rounded up where they do not divide (the
+        rest is padding); the all-reduces are left out.
         """
         return {
             "seq_len": (min(128, self.positions), 1, self.positions),
@@ -146,7 +147,7 @@ class Decoder:
     def build(self, batch: int, params: Mapping[str, int]) -> Graph:
         """Return one step of the decoder."""
         seq_len, past_len, ranks = params["seq_len"], params["past_len"], params["tensor_parallel"]
-        self._check(seq_len, past_len, params["logits"], ranks)
+        self._check(seq_len, past_len, params["logits"])
         net = Layers(batch)
         step = _Step(net, self, seq_len, past_len, ranks)
         x = step.embedded() if self.vocabulary else net.input("hidden", seq_len, self.width)
@@ -157,17 +158,12 @@ class Decoder:
         shown = {name: value for name, value in params.items() if value != self.params[name][0] or name == "seq_len"}
         return net.graph(self.name, source=self.source, params=shown)
 
-    def _check(self, seq_len: int, past_len: int, logits: int, ranks: int) -> None:
+    def _check(self, seq_len: int, past_len: int, logits: int) -> None:
         problems = []
         if seq_len + past_len > self.positions:
             problems.append(f"seq_len + past_len = {seq_len + past_len}: want at most {self.positions} positions")
         if logits > seq_len:
             problems.append(f"logits={logits}: want at most seq_len={seq_len}")
-        if self.heads % ranks or self.feed_forward % ranks:
-            problems.append(
-                f"tensor_parallel={ranks}: want a number that divides {self.heads} heads and the feed-forward width "
-                f"{self.feed_forward}"
-            )
         if problems:
             raise WorkloadError(*(f"{self.name}: --param {problem}" for problem in problems))
 
@@ -203,7 +199,7 @@ class _Step:
 
     def attention(self, name: str, x: Tensor) -> Tensor:
         net, model = self.net, self.model
-        heads = model.heads // self.ranks
+        heads = ceil_div(model.heads, self.ranks)
         kv_heads = ceil_div(model.kv_heads, self.ranks)
         depth = model.head_dim or model.width // model.heads
         bias = model.bias if model.qkv_bias is None else model.qkv_bias
@@ -229,7 +225,7 @@ class _Step:
 
     def feed_forward(self, name: str, x: Tensor) -> Tensor:
         net, model = self.net, self.model
-        width = model.feed_forward // self.ranks
+        width = ceil_div(model.feed_forward, self.ranks)
         if model.experts:
             return net.experts(name, x, width=width, experts=model.experts, chosen=model.chosen)
         wide = net.dense(f"{name}.gate" if model.gated else f"{name}.up", x, width, bias=model.bias)
@@ -297,6 +293,10 @@ DECODERS: tuple[Decoder, ...] = (
         source="Grattafiori et al., arXiv 2407.21783, Table 3",
     ),
     _llama("mistral_7b", 32, 4096, 32, 14336, kv_heads=8, positions=32768, window=4096, source=MISTRAL),
+    _llama(
+        "mistral_7b_v02", 32, 4096, 32, 14336, kv_heads=8, positions=32768,
+        source=f"{MISTRAL}; without a window, as mistralai/Mistral-7B-Instruct-v0.2's configuration",
+    ),
     _llama("mixtral_8x7b", 32, 4096, 32, 14336, kv_heads=8, positions=32768, experts=8, source=MIXTRAL),
 )  # fmt: skip
 ENCODERS = (BERT_BASE, BERT_LARGE, DISTILBERT, ROBERTA_BASE, ROBERTA_LARGE)

@@ -23,6 +23,7 @@ from accelsim.validation.document import SCHEMA
 from accelsim.validation.rows import Row
 from accelsim.validation.silicon.build import UnmodelledError
 from accelsim.validation.silicon.networks import Network, network_of
+from accelsim.validation.silicon.pages import Pages, read_pages, step_s
 from accelsim.validation.silicon.predict import device_of
 from accelsim.validation.silicon.rows import Measurement, read_measurements
 from accelsim.validation.silicon.run_protocol import RunProtocol, precision_of, run_protocol_of
@@ -77,42 +78,46 @@ def judge(file: Path, *, device: str | None = None) -> tuple[Sequence[str], list
         rows = [row for row in rows if row.text("device").lower() == device.lower()]
         if not rows:
             raise InputError(f"--device {device!r}: no row of {file} has it{nearest(device, have)}")
-    return columns, [_judged(row) for row in rows if row.text("task") == "inference"]
+    pages = read_pages(row for row in rows if row.text("task") == "inference")
+    return columns, [_judged(row, pages) for row in rows if row.text("task") == "inference"]
 
 
-def _judged(row: Measurement) -> Judged:
+def _judged(row: Measurement, pages: Pages) -> Judged:
     found: Device | None = None
     try:
         found = device_of(row.text("device"))
-        return Judged(row, found.name, _ours(row, found))
+        return Judged(row, found.name, _ours(row, found, pages))
     except UnmodelledError as error:
         return Judged(row, found.name if found else None, None, str(error))
     except InputError as error:
         return Judged(row, found.name if found else None, None, error.problems[0])
 
 
-def _ours(row: Measurement, device: Device) -> Ours:
+def _ours(row: Measurement, device: Device, pages: Pages) -> Ours:
     protocol = run_protocol_of(row)
+    least_s = pages.least_s.get(row.number, 0.0)
+    row = protocol.told(row, pages.places[row.number])
     network = network_of(row.text("model"), row.text("seq_or_input"), row.text("notes"))
     if protocol.sequence is not None and network.params and network.params[0][0] == "seq_len":
-        network = Network(network.workload, (("seq_len", protocol.sequence),))
+        network = replace(network, params=(("seq_len", protocol.sequence),))
     precision = precision_of(row, protocol)
     quantity, reference = _reference(row, protocol)
     batch = _batch(row, protocol)
     cores = device.core.count
     spread = cores if protocol.batch_is_per_core and not device.core.gang else 1
-    result = _run(device.name, network, precision, batch * spread)
-    step_s = result.latency_s + protocol.host_s
-    rate = result.throughput_items_per_s * result.latency_s / step_s
+    result = _run(device.name, replace(network, counted=1), precision, batch * spread, protocol.fuses)
+    our_s = result.latency_s + protocol.host_s
+    rate = result.throughput_items_per_s * result.latency_s / our_s
     devices = row.whole("n_devices", 1) or 1
-    value = step_s * 1e3 if quantity == "latency" else rate * devices
+    value = our_s * 1e3 if quantity == "latency" else rate * devices * network.counted
     small = protocol.software_below_batch is not None and batch < protocol.software_below_batch
+    flat = (step_s(row) or math.inf) < protocol.software_below_growth * least_s
     return Ours(
         quantity=quantity,
         unit="ms" if quantity == "latency" else "items/s",
         reference=reference,
         value=value,
-        software=protocol.software or small or not _consistent(row),
+        software=protocol.software or small or flat or not _consistent(row, protocol, batch * spread * devices),
         bound=next(iter(result.bound_share), ""),
         workload=network.workload,
         batch=batch,
@@ -141,19 +146,24 @@ def _batch(row: Measurement, protocol: RunProtocol) -> int:
     return protocol.batch
 
 
-def _consistent(row: Measurement) -> bool:
+def _consistent(row: Measurement, protocol: RunProtocol, items: int) -> bool:
+    """Whether latency and throughput are of one run, as far as the row says both; ``items``: of all batches at once."""
+    throughput, latency = (float(row.text(column) or 0) for column in ("throughput_per_s", "latency_ms"))
+    if protocol.in_flight and throughput and latency:
+        return protocol.in_flight[0] <= items / (latency / 1e3) / throughput <= protocol.in_flight[1]
     text = row.text("consistency")
     return not text or CONSISTENT[0] <= float(text) <= CONSISTENT[1]
 
 
 @cache
-def _run(device: str, network: Network, precision: str, batch: int) -> Result:
+def _run(device: str, network: Network, precision: str, batch: int, fuses: bool) -> Result:
     """One run, all cores at work; rows that ask for the same share it."""
     core = load_device(device).core
     options = Options(batch=batch, precision=precision)
     if not core.gang and core.count > 1 and batch > 1:
         options = replace(options, parallel="data", cores=min(core.count, batch))
-    return simulate(device, network.workload, params=dict(network.params), options=options)
+    overrides = {} if fuses else {"fuses_epilogue": False}
+    return simulate(device, network.workload, overrides=overrides, params=dict(network.params), options=options)
 
 
 def as_rows(judged: Iterable[Judged]) -> list[Row]:

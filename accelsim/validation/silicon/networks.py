@@ -14,6 +14,8 @@ class Network:
 
     workload: str
     params: tuple[tuple[str, int], ...] = ()
+    counted: int = 1
+    """What a throughput counts of each item: tokens of a sequence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,7 @@ _RULES = (
     _Rule(r"vgg16|tf_vgg16_3\.5", "vgg16", _SQUARE.format(224)),
     _Rule(r"(pt|tf|tf2)_inceptionv3_3\.5", "inception_v3", _SQUARE.format(299)),
     _Rule(r"tf2?_mobilenetv1(-1\.0)?_3\.5", "mobilenet_v1", _SQUARE.format(224)),
-    _Rule(r"mlperf:mobilenet-v1-precision_(float|uint8)-1\.0-224", "mobilenet_v1"),
-    _Rule(r"mlperf:mobilenet-v2-precision_(float|uint8)-1\.0-224|mobilenetv2 int8 \(keras\)", "mobilenet_v2"),
+    _Rule(r"mobilenetv2 int8 \(keras\)", "mobilenet_v2"),
     _Rule(r"mlperf:ssd-(resnet34|large)", "ssd_resnet34"),
     _Rule(r"mlperf:ssd-mobilenet(-v1-non-quantized-mlperf)?", "ssd_mobilenet_v1"),
     _Rule(r"tf_ssdmobilenetv1_3\.5", "ssd_mobilenet_v1", _SQUARE.format(300)),
@@ -59,6 +60,14 @@ _RULES = (
     _Rule(r"gpt3_xl", "gpt3_xl", sequence=2048),
     _Rule(r"gpt3_27", "gpt3_2p7b", sequence=2048),
 )
+
+
+_DECODERS = {
+    "llama-2-13b": "llama2_13b",
+    "llama-2-70b": "llama2_70b",
+    "llama-3-8b": "llama3_8b",
+    "mistral-7b-instruct-v0.2": "mistral_7b_v02",
+}
 
 
 def network_of(model: str, size: str, notes: str) -> Network:
@@ -99,6 +108,24 @@ def _special(name: str, size: str, notes: str) -> Network | None:
         if found is None or found[1]:
             raise UnmodelledError("an EfficientNet that is not B0 or B4")
         return Network(f"efficientnet_b{found[3]}")
+    if name.endswith("languagemodeling/transformer-xl"):
+        lengths = [int(digits.replace(",", "")) for digits in re.findall(r"=([0-9,]+)", size)]
+        if len(lengths) != 2:
+            raise UnmodelledError(f"Transformer-XL with lengths {size}")
+        kind = "large" if "large model" in notes.lower() else "base"
+        return Network(f"transformer_xl_{kind}", (("seq_len", lengths[0]), ("mem_len", lengths[1])), lengths[0])
+    decoder = _DECODERS.get(name)
+    if decoder:
+        told = re.search(r"tp degree=([0-9]+).*input length=([0-9]+);output length=([0-9]+)", notes.lower())
+        if told is None:
+            raise UnmodelledError(f"network {name}, of lengths that are not said")
+        ranks, prompt, made = map(int, told.groups())
+        # Of the tokens that are made, the one in the middle has the mean context.
+        return Network(decoder, (("seq_len", 1), ("past_len", prompt + made // 2), ("tensor_parallel", ranks)))
+    mobile = re.fullmatch(r"mlperf:mobilenet-(v[12])-precision_(?:float|uint8)-([0-9.]+)-([0-9]+)", name)
+    if mobile:
+        percent = round(100 * float(mobile[2]))
+        return Network(f"mobilenet_{mobile[1]}", (("size", int(mobile[3])), ("width_percent", percent)))
     yolo = re.fullmatch(r"yolo v4|tf_yolov4-([0-9]+)_3\.5", name)
     if yolo:
         given = re.search(r"[0-9]+", size)

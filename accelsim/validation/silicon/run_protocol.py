@@ -15,9 +15,26 @@ from accelsim.base.resources import resource_dir
 from accelsim.hardware.files import read_toml, validate
 from accelsim.hardware.part import Count, DTypeName, Flag, Name, NonNegative, Part, Text
 from accelsim.validation.silicon.build import UnmodelledError
+from accelsim.validation.silicon.pages import heading, words
 from accelsim.validation.silicon.rows import Measurement
 
 Texts = Annotated[tuple[Text, ...], Field(description="a list of texts")]
+
+
+class Tables(Part):
+    """The tables of a page, in its order, where rows do not say which they are of."""
+
+    model: Text
+    """Rows whose ``model`` contains this ..."""
+    heading: Text | None = None
+    """... below a heading that contains this."""
+    words: Text | None = None
+    """... and whose notes contain this."""
+    formats: Annotated[tuple[DTypeName, ...], Field(min_length=1, description="a list of number formats")]
+    overrides: Flag = False
+    """What rows say of their format is not so."""
+    says: Texts = ()
+    """What each says besides, as ``model=base``."""
 
 
 class RunProtocol(Part):
@@ -29,7 +46,11 @@ class RunProtocol(Part):
     runtimes: Texts = ()
     """... whose ``runtime`` contains one of these (any, where there is none) ..."""
     scenarios: Texts = ()
-    """... and whose ``scenario`` begins with one of these (any, where there is none)."""
+    """... whose ``scenario`` begins with one of these (any, where there is none) ..."""
+    models: Texts = ()
+    """... whose ``model`` contains one of these (any, where there is none) ..."""
+    headings: Texts = ()
+    """... and whose ``notes`` contain one of these (any, where there is none)."""
     about: Text
     quantity: Literal["latency", "throughput"]
     precision: DTypeName | None = None
@@ -48,6 +69,14 @@ class RunProtocol(Part):
     """What was measured is the software's doing (queues, eager frameworks): the row stays, apart from the medians."""
     software_below_batch: Count | None = None
     """The same for smaller batches."""
+    software_below_growth: NonNegative = 0.0
+    """The same for steps shorter than so many of the shortest in their table: time that does not grow with the batch is
+    not the device's."""
+    fuses: Flag = True
+    """Elementwise functions are done by the product before them; else each is a kernel of its own."""
+    in_flight: Annotated[tuple[NonNegative, NonNegative] | None, Field(description="two numbers")] = None
+    """Least and most of (batches of all cores over latency) over throughput; beyond them a row is not of one run."""
+    tables: tuple[Tables, ...] = ()
 
     def specificity(self, row: Measurement) -> int | None:
         """How much of a row it says; None where it is not the row's."""
@@ -56,12 +85,29 @@ class RunProtocol(Part):
             (self.sources, row.text("source"), False),
             (self.runtimes, row.text("runtime"), False),
             (self.scenarios, row.text("scenario"), True),
+            (self.models, row.text("model"), False),
+            (self.headings, row.text("notes"), False),
         ):
             fitting = [w for w in wanted if (text.startswith(w) if begins else w in text)]
             if wanted and not fitting:
                 return None
             total += max(map(len, fitting), default=0)
         return total
+
+    def told(self, row: Measurement, place: int) -> Measurement:
+        """The row with what its table says of it; ``place``: of its page's tables which."""
+        for tables in self.tables:
+            if tables.model not in row.text("model") or (tables.heading or "") not in heading(row):
+                continue
+            if (tables.words or "") not in words(row):
+                continue
+            cells = dict(row.cells)
+            if (tables.overrides or not _said(row)) and place < len(tables.formats):
+                cells["precision"] = tables.formats[place]
+            if place < len(tables.says):
+                cells["notes"] = f"{row.text('notes')}; {tables.says[place]}"
+            return Measurement(row.number, cells)
+        return row
 
 
 @cache
@@ -92,16 +138,20 @@ _SPELLINGS = {
 
 def precision_of(row: Measurement, protocol: RunProtocol) -> str:
     """The format of a row: what it says, else what its source does. Raises UnmodelledError where neither says."""
-    cell = row.text("precision").strip().strip('"').lower()
-    said = _SPELLINGS.get(cell, cell)
-    if said in DTYPES:
+    said = _said(row)
+    if said:
         return said
-    first = said.replace(",", " ").split()[0] if said.split() else ""
-    if first in DTYPES:
-        return first
     for key, dtype in protocol.precision_of.items():
         if key in row.text("model"):
             return dtype
     if protocol.precision is None:
         raise UnmodelledError("the format is not said")
     return protocol.precision
+
+
+def _said(row: Measurement) -> str:
+    """The format in the row's cell, or nothing."""
+    cell = row.text("precision").strip().strip('"').lower()
+    said = _SPELLINGS.get(cell, cell)
+    first = said.replace(",", " ").split()[0] if said.split() else ""
+    return next((name for name in (said, first) if name in DTYPES), "")
