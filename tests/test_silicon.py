@@ -18,7 +18,7 @@ from accelsim.validation.silicon.build import UnmodelledError, build, formats
 from accelsim.validation.silicon.experts import power_law, share
 from accelsim.validation.silicon.networks import Network, network_of
 from accelsim.validation.silicon.predict import device_of
-from accelsim.validation.silicon.protocol import protocols
+from accelsim.validation.silicon.protocol import protocol_of, protocols
 from accelsim.validation.silicon.rows import Measurement
 from accelsim.validation.silicon.run_protocol import run_protocols
 from accelsim.workload.library import load_workload
@@ -198,3 +198,26 @@ def test_a_row_of_experts_is_two_products_of_the_experts_that_are_hit() -> None:
     assert total.outputs[0].shape == (4, 4096)
     with pytest.raises(InputError, match="topk=x: want a whole number"):
         build(Measurement(2, {**cells, "extra": "topk=x"}))
+
+
+def test_the_host_hides_short_kernels_and_delays_long_ones() -> None:
+    """NeuSight timed eager calls: small ops of every size take the host's time, large ones a part of it longer than
+    their bytes."""
+    protocol = protocol_of("sitar-lab/NeuSight@6945927", "cuda-event/eager", "pytorch-p2.1.0", "NVIDIA T4")
+    assert protocol.seen_s("ew_add", 1e-6) == protocol.seen_s("ew_add", 5e-6) == pytest.approx(26.8e-6)
+    assert protocol.seen_s("layernorm", 1e-6) > 1.5 * protocol.seen_s("ew_add", 1e-6)
+    assert 10e-6 < protocol.seen_s("ew_add", 1e-3) - 1e-3 < 18e-6
+
+
+def test_a_protocol_is_found_by_all_that_a_row_says_of_its_source() -> None:
+    """Frameworks, stacks and makers have other hosts; the more a protocol names of a row, the better it fits."""
+    rocm = protocol_of("sitar-lab/NeuSight@6945927", "cuda-event/eager", "pytorch-2.4.1", "AMD MI210")
+    assert rocm.name == "neusight_rocm"
+    source = "PyPI aiconfigurator-core==0.12.0"
+    timing = "CUDA-graph replay, warm-up then averaged; non-causal"
+    stacks = [protocol_of(source, timing, name).stack for name in ("SGLang-0.5.14", "TRTLLM-1.3.0rc20", "VLLM-0.24.0")]
+    assert stacks == ["sglang", "trtllm", "vllm"]
+    assert (
+        protocol_of("PrincetonUniversity/LLMCompass@2e015fd", "time.time()", "pytorch-fp16", "AMD MI210").maker == "AMD"
+    )
+    assert not protocol_of("PrincetonUniversity/LLMCompass@2e015fd", "time.time()", "pytorch-fp16", "NVIDIA A100").maker
