@@ -8,6 +8,7 @@ import pytest
 import accelsim
 from accelsim.base.errors import WorkloadError
 from accelsim.base.resources import resource_dir
+from accelsim.workload.detectors import retinanet
 from accelsim.workload.library import load_workload
 from accelsim.workload.table import write_table
 from accelsim.workload.transforms import unfuse_attention
@@ -282,6 +283,50 @@ def test_steps_that_cannot_be_are_refused(params, said):
     with pytest.raises(WorkloadError) as caught:
         load_workload("llama2_7b", params=params)
     assert said in str(caught.value)
+
+
+# --- detectors and recommenders -------------------------------------------------------------------------------------
+
+
+def test_retinanet():
+    """torchvision retinanet_resnet50_fpn: num_params 34,014,999, 151.54 GFLOPS at 800 x 800.
+
+    Its normalisations are frozen and not counted. MLPerf's has ResNeXt-50 32x4d and 264 classes.
+    """
+    graph = retinanet("published", 91)(1, {})
+    frozen = sum(t.elements for t in graph.weights if ".bn" in t.name)
+    assert graph.parameters - frozen == 34_014_999
+    assert graph.macs == pytest.approx(151.54e9, rel=1e-4)
+    ours = load_workload("retinanet")
+    assert {t.shape[0] for t in ours.weights if t.name == "scores.weight"} == {9 * 264}
+
+
+def test_efficientdet():
+    """Tan et al., CVPR 2020, Table 2: D0 has 3.9 M parameters and 2.5 B FLOPs (multiply-adds)."""
+    graph = load_workload("efficientdet_d0")
+    assert round(graph.parameters / 1e6, 1) == 3.9
+    assert round(graph.macs / 1e9, 1) == 2.5
+
+
+def test_wide_squeezes_change_squeezes_alone():
+    """NVIDIA's EfficientNet-WideSE: squeezed channels follow the depthwise convolution, so six times as many."""
+    plain, wide = load_workload("efficientnet_b0"), load_workload("efficientnet_widese_b0")
+    shapes = {t.name: t.shape for t in plain.weights}
+    changed = {t.name for t in wide.weights if shapes[t.name] != t.shape}
+    assert changed
+    assert all(".se." in name for name in changed)
+    assert [t.shape[0] for t in wide.weights if t.name == "stage2.0.se.reduce.weight"] == [96 // 4]
+
+
+def test_dlrm():
+    """MLPerf: 26 tables of 128 wide embeddings, 204 M rows; 13-512-256-128 and 479-1024-1024-512-256-1."""
+    graph = load_workload("dlrm", params={"pairs": 1})
+    tables = sum(t.shape[0] for t in graph.weights if t.name.startswith("embedding"))
+    assert round(tables / 1e6) == 204
+    dense = 13 * 512 + 512 * 256 + 256 * 128 + 479 * 1024 + 1024 * 1024 + 1024 * 512 + 512 * 256 + 256
+    assert graph.macs == dense + 27 * 27 * 128
+    second = load_workload("dlrm_v2", params={"pairs": 1})
+    assert sum(op.outputs[0].shape[1] for op in second.ops if op.kind == "gather") == 214
 
 
 # --- all of them ----------------------------------------------------------------------------------------------------

@@ -178,13 +178,16 @@ def rounded_channels(count: float) -> int:
 
 def inverted_residual(
     net: Layers, name: str, x: Tensor, out: int, *, expand: int, kernel: int = 3, stride: int = 1, squeeze: int = 0,
-    act: str = "clip",
+    act: str = "clip", wide_squeeze: bool = False,
 ) -> Tensor:  # fmt: skip
-    """Expansion, depthwise convolution, projection; added to its input where the shapes allow it."""
+    """Expansion, depthwise convolution, projection; added to its input where the shapes allow it.
+
+    Squeezed channels are a part of the input's, or with ``wide_squeeze`` of the depthwise convolution's.
+    """
     y = net.conv_bn(f"{name}.expand", x, x.shape[1] * expand, 1, act=act) if expand > 1 else x
     y = net.conv_bn(f"{name}.depthwise", y, y.shape[1], kernel, stride=stride, groups=y.shape[1], act=act)
     if squeeze:
-        y = net.squeeze_excite(f"{name}.se", y, max(1, x.shape[1] // squeeze), act=act)
+        y = net.squeeze_excite(f"{name}.se", y, max(1, (y if wide_squeeze else x).shape[1] // squeeze), act=act)
     y = net.conv_bn(f"{name}.project", y, out, 1, act=None)
     return net.elementwise(f"{name}.add", "add", y, x) if stride == 1 and x.shape[1] == out else y
 
@@ -224,23 +227,37 @@ EFFICIENTNET = (
 """Expansion, channels, repeats, first stride and kernel of each stage of B0 (Tan and Le, ICML 2019, Table 1)."""
 
 
+def efficientnet_features(
+    net: Layers, images: Tensor, width: float = 1.0, depth: float = 1.0, *, wide_squeeze: bool = False
+) -> list[Tensor]:
+    """Return what each stage leaves."""
+    x = net.conv_bn("stem", images, rounded_channels(32 * width), 3, stride=2, act="silu")
+    left = []
+    for stage, (expand, count, repeats, stride, kernel) in enumerate(EFFICIENTNET, start=1):
+        for i in range(-int(-repeats * depth // 1)):
+            x = inverted_residual(
+                net, f"stage{stage}.{i}", x, rounded_channels(count * width), expand=expand, kernel=kernel,
+                stride=1 if i else stride, squeeze=4, act="silu", wide_squeeze=wide_squeeze,
+            )  # fmt: skip
+        left.append(x)
+    return left
+
+
 def efficientnet(
-    name: str, pixels: int, width: float = 1.0, depth: float = 1.0
+    name: str, pixels: int, width: float = 1.0, depth: float = 1.0, *, wide_squeeze: bool = False
 ) -> Callable[[int, Mapping[str, int]], Graph]:
-    """Return a builder of B0 scaled in width and depth: channels to the nearest 8, repeats up."""
+    """Return a builder of B0 scaled in width and depth: channels to the nearest 8, repeats up.
+
+    ``wide_squeeze``: NVIDIA's WideSE, whose squeezed channels follow the depthwise convolution's.
+    """
 
     def channels(count: int) -> int:
         return rounded_channels(count * width)
 
     def build(batch: int, params: Mapping[str, int]) -> Graph:
         net = Layers(batch)
-        x = net.conv_bn("stem", net.input("images", 3, pixels, pixels), channels(32), 3, stride=2, act="silu")
-        for stage, (expand, count, repeats, stride, kernel) in enumerate(EFFICIENTNET, start=1):
-            for i in range(-int(-repeats * depth // 1)):
-                x = inverted_residual(
-                    net, f"stage{stage}.{i}", x, channels(count), expand=expand, kernel=kernel,
-                    stride=1 if i else stride, squeeze=4, act="silu",
-                )  # fmt: skip
+        images = net.input("images", 3, pixels, pixels)
+        x = efficientnet_features(net, images, width, depth, wide_squeeze=wide_squeeze)[-1]
         x = net.conv_bn("head", x, channels(1280), 1, act="silu")
         net.dense("fc", net.global_pool("avgpool", x), CLASSES)
         return net.graph(name, source="Tan and Le, ICML 2019, Table 1")

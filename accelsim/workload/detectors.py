@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from accelsim.base.errors import WorkloadError
-from accelsim.workload.convnets import mobilenet_v1_features, residual
+from accelsim.workload.convnets import efficientnet_features, mobilenet_v1_features, residual
 from accelsim.workload.graph import Graph
 from accelsim.workload.layers import Layers
 from accelsim.workload.ops import Tensor
@@ -57,6 +57,110 @@ def ssd_mobilenet_v1(batch: int, params: Mapping[str, int]) -> Graph:
     return net.graph(
         "ssd_mobilenet_v1", source="MLPerf inference v0.5 (ssd_mobilenet_v1_coco); Howard et al., arXiv 1704.04861"
     )
+
+
+# --- feature pyramids -----------------------------------------------------------------------------------------------
+
+
+def retinanet(name: str, classes: int, *, groups: int = 1, base: int = 64) -> Callable[[int, Mapping[str, int]], Graph]:
+    """Return a builder of RetinaNet on ResNet-50, or on a ResNeXt-50 of ``groups`` of ``base`` channels in all.
+
+    800 x 800 pixels. Maps of the last three stages and two coarser ones, 256 channels each; four convolutions and nine
+    boxes a place for scores and for locations, the same on all maps (Lin et al., ICCV 2017; torchvision).
+    """
+
+    def build(batch: int, params: Mapping[str, int]) -> Graph:
+        net = Layers(batch)
+        x = net.conv_bn("conv1", net.input("images", 3, 800, 800), 64, 7, stride=2)
+        x = net.pool("maxpool", x, 3, stride=2, pad=1)
+        stages = []
+        for stage, depth in enumerate((3, 4, 6, 3)):
+            for i in range(depth):
+                stride = 2 if stage and not i else 1
+                x = residual(net, f"layer{stage + 1}.{i}", x, base << stage, 256 << stage, stride, groups=groups)
+            stages.append(x)
+        for i, x in enumerate(_pyramid(net, stages[1:]), start=3):
+            for part, numbers in (("scores", classes), ("locations", 4)):
+                y = x
+                for j in range(1, 5):
+                    y = net.conv(f"p{i}.{part}{j}", y, 256, 3, bias=True, shared=f"{part}{j}")
+                    y = net.elementwise(f"p{i}.{part}{j}.relu", "relu", y)
+                y = net.conv(f"p{i}.{part}", y, 9 * numbers, 3, bias=True, shared=part)
+                if part == "scores":
+                    net.elementwise(f"p{i}.{part}.sigmoid", "sigmoid", y)
+        return net.graph(name, source="Lin et al., RetinaNet, ICCV 2017; sizes as in torchvision")
+
+    return build
+
+
+def _pyramid(net: Layers, stages: list[Tensor]) -> list[Tensor]:
+    """Maps from fine to coarse, of 256 channels: each stage's own and what is coarser, and two beyond the last."""
+    merged = net.conv("fpn.inner5", stages[-1], 256, 1, bias=True)
+    maps = [net.conv("fpn.layer5", merged, 256, 3, bias=True)]
+    for i, stage in ((4, stages[-2]), (3, stages[-3])):
+        beside = net.conv(f"fpn.inner{i}", stage, 256, 1, bias=True)
+        merged = net.elementwise(f"fpn.add{i}", "add", beside, net.upsample(f"fpn.upsample{i}", merged))
+        maps.insert(0, net.conv(f"fpn.layer{i}", merged, 256, 3, bias=True))
+    coarse = net.conv("fpn.p6", maps[-1], 256, 3, stride=2, bias=True)
+    coarser = net.conv("fpn.p7", net.elementwise("fpn.p6.relu", "relu", coarse), 256, 3, stride=2, bias=True)
+    return [*maps, coarse, coarser]
+
+
+def efficientdet_d0(batch: int, params: Mapping[str, int]) -> Graph:
+    """EfficientNet-B0, three cells of a two-way pyramid of 64 channels, three separable convolutions a head.
+
+    512 x 512 pixels, 90 classes, nine boxes a place on maps of strides 8 to 128 (Tan et al., CVPR 2020, Table 1).
+    """
+    net = Layers(batch)
+    features = efficientnet_features(net, net.input("images", 3, 512, 512))
+    maps = [features[2], features[4], features[6]]
+    top = net.conv_bn("p6.reduce", features[6], 64, 1, act=None, bias=True)
+    maps.append(net.pool("p6", top, 3, stride=2, pad="same"))
+    maps.append(net.pool("p7", maps[-1], 3, stride=2, pad="same"))
+    for cell in range(3):
+        maps = _two_ways(net, f"cell{cell}", maps)
+    for part, numbers in (("scores", 90), ("boxes", 4)):
+        for i, x in enumerate(maps, start=3):
+            for j in range(1, 4):
+                x = _separable(net, f"p{i}.{part}{j}", x, 64, shared=f"{part}{j}")
+                x = net.elementwise(f"p{i}.{part}{j}.silu", "silu", net.batch_norm(f"p{i}.{part}{j}.bn", x))
+            x = _separable(net, f"p{i}.{part}", x, 9 * numbers, shared=part)
+            if part == "scores":
+                net.elementwise(f"p{i}.{part}.sigmoid", "sigmoid", x)
+    return net.graph("efficientdet_d0", source="Tan et al., EfficientDet, CVPR 2020, Table 1 and 2")
+
+
+def _separable(net: Layers, name: str, x: Tensor, channels: int, *, shared: str | None = None) -> Tensor:
+    """A depthwise 3 x 3 convolution and a pointwise one with a bias."""
+    x = net.conv(f"{name}.depthwise", x, x.shape[1], 3, groups=x.shape[1], shared=shared and f"{shared}.depthwise")
+    return net.conv(f"{name}.pointwise", x, channels, 1, bias=True, shared=shared and f"{shared}.pointwise")
+
+
+def _two_ways(net: Layers, name: str, maps: list[Tensor]) -> list[Tensor]:
+    """One cell: down from the coarsest map to the finest, and up again; maps are added with learned weights."""
+
+    def narrow(label: str, x: Tensor) -> Tensor:
+        return x if x.shape[1] == 64 else net.conv_bn(f"{name}.{label}", x, 64, 1, act=None, bias=True)
+
+    def joined(label: str, *parts: Tensor) -> Tensor:
+        y = net.elementwise(f"{name}.{label}.silu", "silu", net.elementwise(f"{name}.{label}.add", "add", *parts))
+        return net.batch_norm(f"{name}.{label}.bn", _separable(net, f"{name}.{label}", y, 64))
+
+    # Maps of strides 16 and 32 are made narrow anew for each of their two uses, as in the authors' code.
+    down = [narrow("in3", maps[0]), *(narrow(f"in{i}", maps[i - 3]) for i in (4, 5)), *maps[3:]]
+    again = [narrow(f"again{i}", maps[i - 3]) for i in (4, 5)]
+    x = down[4]
+    middle: list[Tensor] = []
+    for i in (6, 5, 4):
+        x = joined(f"down{i}", down[i - 3], net.upsample(f"{name}.up{i}", x))
+        middle.insert(0, x)
+    x = joined("down3", down[0], net.upsample(f"{name}.up3", x))
+    left = [x]
+    for i, (own, between) in enumerate(zip((*again, down[3]), middle, strict=True), start=4):
+        x = joined(f"up{i}", own, between, net.pool(f"{name}.pool{i}", x, 3, stride=2, pad="same"))
+        left.append(x)
+    left.append(joined("up7", down[4], net.pool(f"{name}.pool7", x, 3, stride=2, pad="same")))
+    return left
 
 
 # --- YOLO -----------------------------------------------------------------------------------------------------------

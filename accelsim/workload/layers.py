@@ -97,9 +97,9 @@ class Layers:
 
     def conv(
         self, name: str, x: Tensor, channels: int, kernel: Size, *, stride: int = 1, pad: Padding = "half",
-        groups: int = 1, dilation: int = 1, bias: bool = False,
+        groups: int = 1, dilation: int = 1, bias: bool = False, shared: str | None = None,
     ) -> Tensor:  # fmt: skip
-        """A convolution to so many channels."""
+        """A convolution to so many channels; ``shared`` names weights that other convolutions have too."""
         _, c_in, h_in, w_in = x.shape
         kh, kw = pair(kernel)
         reach = (dilation * (kh - 1) + 1, dilation * (kw - 1) + 1)
@@ -107,12 +107,14 @@ class Layers:
         h_out = (h_in + edges[0] + edges[2] - reach[0]) // stride + 1
         w_out = (w_in + edges[1] + edges[3] - reach[1]) // stride + 1
         out = self.add(
-            Conv2d, name, (x, weight(f"{name}.weight", channels, c_in // groups, kh, kw)),
+            Conv2d, name, (x, weight(f"{shared or name}.weight", channels, c_in // groups, kh, kw)),
             (self.batch, channels, h_out, w_out), batch=self.batch, c_in=c_in, h_in=h_in, w_in=w_in, c_out=channels,
             h_out=h_out, w_out=w_out, kh=kh, kw=kw, stride=(stride, stride), pad=edges,
             dilation=(dilation, dilation), groups=groups,
         )  # fmt: skip
-        return self.elementwise(f"{name}.bias", "add", out, weight(f"{name}.bias.weight", channels)) if bias else out
+        if not bias:
+            return out
+        return self.elementwise(f"{name}.bias", "add", out, weight(f"{shared or name}.bias.weight", channels))
 
     def batch_norm(self, name: str, x: Tensor) -> Tensor:
         """A scale and a shift for every channel."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from accelsim.base.errors import WorkloadError, nearest
 from accelsim.base.resources import resource_dir
-from accelsim.workload import convnets, detectors
+from accelsim.workload import convnets, detectors, recommenders
 from accelsim.workload.files import is_there
 from accelsim.workload.graph import Graph
 from accelsim.workload.hf_config import read_config
@@ -76,6 +76,19 @@ BUILDERS: dict[str, Builder] = {
     ),
     "efficientnet_b0": _image("EfficientNet-B0", convnets.efficientnet("efficientnet_b0", 224)),
     "efficientnet_b4": _image("EfficientNet-B4, 380 x 380", convnets.efficientnet("efficientnet_b4", 380, 1.4, 1.8)),
+    "efficientnet_widese_b0": _image(
+        "EfficientNet-B0 with wider squeezes", convnets.efficientnet("efficientnet_widese_b0", 224, wide_squeeze=True)
+    ),
+    "efficientnet_widese_b4": _image(
+        "EfficientNet-B4 with wider squeezes",
+        convnets.efficientnet("efficientnet_widese_b4", 380, 1.4, 1.8, wide_squeeze=True),
+    ),
+    "retinanet": _image(
+        "MLPerf's RetinaNet on ResNeXt-50, 800 x 800", detectors.retinanet("retinanet", 264, groups=32, base=128)
+    ),
+    "efficientdet_d0": _image("EfficientDet-D0, 512 x 512", detectors.efficientdet_d0),
+    "dlrm": Builder("MLPerf's DLRM, pairs of a sample; --param pairs", recommenders.dlrm, recommenders.PARAMS),
+    "dlrm_v2": Builder("MLPerf's DLRM-DCNv2; --param pairs", recommenders.dlrm_v2, recommenders.PARAMS),
     "ssd_resnet34": _image("MLPerf's SSD-large, 1200 x 1200", detectors.ssd_resnet34),
     "ssd_mobilenet_v1": _image("MLPerf's SSD-small, 300 x 300", detectors.ssd_mobilenet_v1),
     "yolov3": Builder("YOLO v3; --param size=608", detectors.yolov3, {"size": (416, 32, 4096)}),

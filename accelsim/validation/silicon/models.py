@@ -108,7 +108,7 @@ def _ours(row: Measurement, device: Device, pages: Pages) -> Ours:
     result = _run(device.name, replace(network, counted=1), precision, batch * spread, protocol.fuses)
     our_s = result.latency_s + protocol.host_s
     rate = result.throughput_items_per_s * result.latency_s / our_s
-    devices = row.whole("n_devices", 1) or 1
+    devices = (row.whole("n_devices", 1) or 1) / (cores if protocol.counts_cores else 1)
     value = our_s * 1e3 if quantity == "latency" else rate * devices * network.counted
     small = protocol.software_below_batch is not None and batch < protocol.software_below_batch
     flat = (step_s(row) or math.inf) < protocol.software_below_growth * least_s
@@ -146,7 +146,7 @@ def _batch(row: Measurement, protocol: RunProtocol) -> int:
     return protocol.batch
 
 
-def _consistent(row: Measurement, protocol: RunProtocol, items: int) -> bool:
+def _consistent(row: Measurement, protocol: RunProtocol, items: float) -> bool:
     """Whether latency and throughput are of one run, as far as the row says both; ``items``: of all batches at once."""
     throughput, latency = (float(row.text(column) or 0) for column in ("throughput_per_s", "latency_ms"))
     if protocol.in_flight and throughput and latency:

@@ -48,6 +48,10 @@ _RULES = (
     _Rule(r"mobilenetv2 int8 \(keras\)", "mobilenet_v2"),
     _Rule(r"mlperf:ssd-(resnet34|large)", "ssd_resnet34"),
     _Rule(r"mlperf:ssd-mobilenet(-v1-non-quantized-mlperf)?", "ssd_mobilenet_v1"),
+    _Rule(r"mlperf:retinanet", "retinanet"),
+    _Rule(r"mlperf:dlrm-99(\.9)?", "dlrm"),
+    _Rule(r"mlperf:dlrm-v2-99(\.9)?", "dlrm_v2"),
+    _Rule(r"tensorflow2/detection/efficientdet|pytorch/detection/efficientdet", "efficientdet_d0"),
     _Rule(r"tf_ssdmobilenetv1_3\.5", "ssd_mobilenet_v1", _SQUARE.format(300)),
     _Rule(r"mlperf:bert-99(\.9)?", "bert_large", sequence=384),
     _Rule(r"bert[- ]base( \(bert-base-(un)?cased\))?(-uncased|-cased)?", "bert_base", sequence=128),
@@ -76,6 +80,8 @@ def network_of(model: str, size: str, notes: str) -> Network:
     Raises UnmodelledError, which says what is lacking.
     """
     name = model.strip().lower()
+    if re.match(r"open;(deci|neuralmagic)", notes.lower()):
+        raise UnmodelledError("a network of the submitter's own in MLPerf's open division")
     found = _special(name, size, notes)
     if found is not None:
         return found
@@ -105,9 +111,9 @@ def _special(name: str, size: str, notes: str) -> Network | None:
         return Network(workload, (("seq_len", int(length[0]) if length else 384),))
     if re.fullmatch(r".*/efficientnet(_v1)?", name):
         found = re.search(r"(widese-)?(v1-)?b([04])\b", notes.lower())
-        if found is None or found[1]:
+        if found is None:
             raise UnmodelledError("an EfficientNet that is not B0 or B4")
-        return Network(f"efficientnet_b{found[3]}")
+        return Network(f"efficientnet_{'widese_' if found[1] else ''}b{found[3]}")
     if name.endswith("languagemodeling/transformer-xl"):
         lengths = [int(digits.replace(",", "")) for digits in re.findall(r"=([0-9,]+)", size)]
         if len(lengths) != 2:

@@ -63,6 +63,8 @@ class RunProtocol(Part):
     """Mean length of sequences, where they come as long as they are and nothing pads them."""
     batch_is_per_core: Flag = False
     """Every core runs a batch of its own."""
+    counts_cores: Flag = False
+    """``n_devices`` is of cores."""
     host_s: NonNegative = 0.0
     """Of the host's work that a step's time holds [s]."""
     software: Flag = False
