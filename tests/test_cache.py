@@ -59,3 +59,12 @@ def test_weights_stay_from_step_to_step_only_where_everything_fits() -> None:
     large = simulate("nvidia_a100_sxm_80gb", "matmul", params={"m": 64, "n": 8192, "k": 8192})
     assert small.dram_bytes < 2 * 1024 * 1024  # 2 MB of weights stay in 40 MB
     assert large.dram_bytes >= 2 * 8192 * 8192
+
+
+def test_a_larger_cache_never_slows_a_network() -> None:
+    sizes = [2**20, 2**22, 2**24, 2**26]
+    times = [
+        simulate("nvidia_a100_sxm_80gb", "resnet18", batch=4, overrides={"l2.capacity_bytes": size}).latency_s
+        for size in sizes
+    ]
+    assert all(later <= earlier * (1 + 1e-9) for earlier, later in pairwise(times))

@@ -186,13 +186,23 @@ def test_long_filters_go_through_fourier_transforms_where_channels_are_many() ->
 
 
 def test_tensor_cores_want_channels_in_blocks() -> None:
-    """A first layer of three channels takes as long as one of 32: the others are zeros."""
+    """A layer of twelve channels takes as long as one of 32: the others are zeros."""
     device = load_device("nvidia_t4")
-    three, many = (
-        mapped(convolution(batch=16, c_in=c_in, c_out=64, size=224, dtype="fp16"), device) for c_in in (3, 32)
+    twelve, many = (
+        mapped(convolution(batch=16, c_in=c_in, c_out=64, size=224, dtype="fp16"), device) for c_in in (12, 32)
     )
-    assert three.duration_ps > 0.6 * many.duration_ps
-    assert three.macs * 32 == many.macs * 3
+    assert twelve.duration_ps > 0.6 * many.duration_ps
+    assert twelve.macs * 32 == many.macs * 12
+
+
+def test_a_first_layer_has_kernels_of_its_own() -> None:
+    """Three channels of several taps stand side by side, filled up to four (CUTLASS's few-channels iterators)."""
+    device = load_device("nvidia_a100_sxm_80gb")
+    first, many = (
+        mapped(convolution(batch=16, c_in=c_in, c_out=64, size=224, window=7, dtype="fp16"), device) for c_in in (3, 32)
+    )
+    assert "few channels" in first.tiling
+    assert first.duration_ps < 0.5 * many.duration_ps
 
 
 def test_kept_in_16_bits_and_multiplied_in_32() -> None:

@@ -30,6 +30,8 @@ class Run:
     """Time of each task in which no power counts: a limit that averages over longer than a short run lasts [s]."""
     library: float = 1.0
     """Speed of the products' main loops against the library that the family's factors were fitted on."""
+    few_channels: bool = True
+    """The library has kernels of tensor cores for convolutions of few channels."""
     stack: str = ""
     """Serving software whose attention kernels run, where they differ; empty: as the family's file says."""
 

@@ -17,7 +17,7 @@ from accelsim.base.units import BITS_PER_BYTE, ceil_div
 from accelsim.hardware.device import TensorCores, VectorUnit
 from accelsim.hardware.family import GemmFactors
 from accelsim.mapping.gpu.gemm import product_of, reread, tensor_tiles
-from accelsim.mapping.gpu.grid import SPLITS, Grid, Product, fastest
+from accelsim.mapping.gpu.grid import SPLITS, Grid, Product, fastest, joined
 from accelsim.mapping.gpu.kernel import Gpu, Kernel, Moved, beyond, channel_bytes, crossing_counts, task_of
 from accelsim.mapping.gpu.simt import simt_tiles
 from accelsim.mapping.machine import Machine
@@ -31,6 +31,11 @@ from accelsim.workload.ops import Conv2d
 
 CHANNEL_BYTES = 64
 """Tensor cores take channels of one tap at a time, in blocks of so many bytes: 32 in FP16, the shortest k of a tile."""
+FEW_CHANNELS = 4
+"""Of images and the like there are kernels that take all channels of several taps at a time, filled up to so many
+(CUTLASS's few-channels iterators, TensorRT's first layers)."""
+VECTOR_BYTES = 16
+"""Of the widest load of a thread."""
 FOURIER_SIDE = 32
 """Of the tiles that cuDNN transforms."""
 FUSED_TILE = ((512, 32, 8),)
@@ -85,16 +90,9 @@ class Algorithm:
 
     def time(self, fraction: float) -> float:
         """Duration at a fraction of the nominal clock, the first launch apart [s]."""
-        inner = _joined(self.product_s / fraction, self.l2_s / fraction, self.dram_s, self.overlap)
+        inner = joined(self.product_s / fraction, self.l2_s / fraction, self.dram_s, self.overlap)
         around = max(self.moved_l2_s / fraction, self.moved_dram_s)
         return self.between_s + inner + self.adds_s / fraction + around
-
-
-def _joined(compute_s: float, l2_s: float, dram_s: float, overlap: float) -> float:
-    most = max(compute_s, l2_s, dram_s)
-    if not most:
-        return 0.0
-    return float(most * sum((s / most) ** overlap for s in (compute_s, l2_s, dram_s)) ** (1 / overlap))
 
 
 def map_conv(op: Conv2d, machine: Machine, placement: Placement) -> Task:
@@ -148,6 +146,10 @@ class _Roles:
     n: int
 
 
+def _is_forward(op: Conv2d) -> bool:
+    return not isinstance(op, InputGradient | FilterGradient)
+
+
 @dataclass(frozen=True)
 class _Library:
     """The algorithms for one op."""
@@ -161,6 +163,9 @@ class _Library:
         """All that can compute it."""
         op = self.op
         yield self.implicit()
+        few = op.c_in // op.groups <= FEW_CHANNELS and self.gpu.machine.run.few_channels
+        if isinstance(self.unit, TensorCores) and few and _is_forward(op):
+            yield self.few_channels()
         if op.groups > 1:
             yield self.direct()
         plain = op.stride == (1, 1) and op.dilation == (1, 1) and op.groups == 1
@@ -226,6 +231,21 @@ class _Library:
             product = product_of(gemm, self.placement, moved, self.rate * conv.implicit)
             grid = fastest(self.gpu, replace(product, step_s=conv.step_s), self.factors, splits=splits)
         return self._of_grid(f"implicit product, {grid.text}", grid, executed_macs(op), reread(moved, grid))
+
+    def few_channels(self) -> Algorithm:
+        """The same with the channels of several taps side by side along k; each is a narrower load."""
+        op, gemm = self.op, gemm_of(self.op)
+        moved = beyond(op, self.placement)
+        channels = op.c_in // op.groups
+        packed = replace(gemm, k=gemm.k // channels * FEW_CHANNELS)
+        load_bytes = FEW_CHANNELS * bits(op.inputs[0].dtype) / BITS_PER_BYTE
+        product = replace(
+            product_of(packed, self.placement, moved, self.rate * self.gpu.factors.conv.tensor),
+            feed_times=VECTOR_BYTES / load_bytes,
+        )
+        tiles = tensor_tiles(self.factors.tiles, gemm.element_bits)
+        grid = fastest(self.gpu, product, self.factors, tiles, splits=(1,))
+        return self._of_grid(f"few channels, {grid.text}", grid, executed_macs(op), reread(moved, grid))
 
     def _in_blocks(self, gemm: Gemm) -> Gemm:
         """The product with whole blocks of channels."""

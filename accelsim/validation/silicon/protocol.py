@@ -80,6 +80,8 @@ class Protocol(Part):
     burst_s: NonNegative = 0.0
     """Of a call's time in which no power counts, as a run of a few calls ends before the power limit averages over it:
     the limit's window over the calls of a run [s]."""
+    few_channels: Flag = True
+    """Its library has kernels of tensor cores for convolutions of few channels (cuDNN from version 8 on)."""
     library: Annotated[float, Field(gt=0, le=2, strict=True, description="a number > 0 and <= 2")] = 1.0
     """Speed of the products' main loops against the library that the family's factors were fitted on: older ones are
     slower."""
@@ -95,7 +97,7 @@ class Protocol(Part):
     @cached_property
     def run(self) -> Run:
         """How its kernels ran."""
-        return Run(self.activity, self.burst_s, self.library, self.stack)
+        return Run(self.activity, self.burst_s, self.library, self.few_channels, self.stack)
 
     def seen_s(self, op: str, busy_s: float, further: int = 0) -> float:
         """What the clock shows of a row of kind ``op`` whose kernels, one and ``further`` ones, take ``busy_s``."""
