@@ -52,6 +52,8 @@ class GemmFactors(Part):
     """The same where an operand comes from DRAM."""
     store: Fraction01 = 1.0
     """Share of L2's bandwidth at which results are written, main loops done."""
+    dram: Fraction01 = 1.0
+    """Share of what a long stream gets out of DRAM that a product's loads get, which wait for its main loop."""
     prologue_s: NonNegative
     """Before a grid's first step and after its last: filling the pipeline, writing results."""
     block_s: NonNegative

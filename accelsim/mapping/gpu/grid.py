@@ -244,7 +244,9 @@ class _Search:
     def dram_s(self) -> Array:
         p = self.product
         size = p.a_beyond * p.a_bytes * self.a_reads + p.b_beyond * p.b_bytes * self.b_reads + p.other_bytes
-        return size / np.minimum(self.gpu.dram_bytes_per_s, self._active * self.gpu.core_dram_bytes_per_s)
+        return size / np.minimum(
+            self.gpu.dram_bytes_per_s * self.factors.dram, self._active * self.gpu.core_dram_bytes_per_s
+        )
 
     @cached_property
     def total_s(self) -> Array:
