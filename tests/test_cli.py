@@ -302,7 +302,7 @@ REFUSED = [
     ((), "--assert latency_ms<1e", "want FIELD<NUMBER"),
     ((), "--assert latancy_s<1", "did you mean 'latency_s'?"),
     ((), "--assert device<1", "device unknown"),
-    ((), "--bath 8", "Did you mean '--batch'?"),
+    ((), "--batc8 8", "Did you mean '--batch'?"),
     ((), "--batch", "requires an argument"),
 ]
 

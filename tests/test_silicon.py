@@ -17,6 +17,7 @@ from accelsim.validation.silicon import judge, models
 from accelsim.validation.silicon.build import UnmodelledError, build, formats
 from accelsim.validation.silicon.experts import power_law, share
 from accelsim.validation.silicon.networks import Network, network_of
+from accelsim.validation.silicon.pages import read_pages, step_s
 from accelsim.validation.silicon.predict import device_of
 from accelsim.validation.silicon.protocol import protocol_of, protocols
 from accelsim.validation.silicon.rows import Measurement
@@ -109,7 +110,21 @@ def test_protocols_say_how_their_sources_measured() -> None:
         ("mlperf:bert-99.9", "", "", Network("bert_large", (("seq_len", 384),))),
         ("tf_resnetv1-50_3.5", "224*224*3", "", Network("resnet50")),
         ("PyTorch/Classification/ConvNets/efficientnet", "", "Model=efficientnet-b4;", Network("efficientnet_b4")),
-        ("tf_yolov4-416_3.5", "416*416*3", "", Network("yolov4", (("size", 416),))),
+        ("tf_yolov4-416_3.5", "416*416*3", "", Network("yolov4", (("size", 416), ("mish", 0)))),
+        ("tf_mobilenetv2-1.4_3.5", "224*224*3", "", Network("mobilenet_v2", (("width_percent", 140),))),
+        (
+            "PyTorch/LanguageModeling/Transformer-XL", "Sequence length=128;Memory length=1,600",
+            "H=A100 > Large model |",
+            Network("transformer_xl_large", (("seq_len", 128), ("mem_len", 1600)), 128),
+        ),
+        (
+            "Llama-2-70b", "2048", "TP Degree=24;Run Mode=Tensor Parallel;Input Length=1024;Output Length=1024",
+            Network("llama2_70b", (("seq_len", 1), ("past_len", 1536), ("tensor_parallel", 24))),
+        ),
+        (
+            "mlperf:mobilenet-v1-precision_uint8-0.25-160", "", "",
+            Network("mobilenet_v1", (("size", 160), ("width_percent", 25))),
+        ),
         ("TensorFlow/LanguageModeling/BERT", "Length=128", "Model=base", Network("bert_base", (("seq_len", 128),))),
     ],
 )  # fmt: skip
@@ -119,7 +134,37 @@ def test_networks_by_the_names_of_the_measurements(model: str, size: str, notes:
     load_workload(found.workload, batch=1, params=dict(found.params))
 
 
-@pytest.mark.parametrize("model", ["pt_resnet50_0.7_3.5", "tf_resnetv2-50_3.5", "Stable Diffusion 1.5"])
+@pytest.mark.parametrize("model", ["pt_resnet50_0.7_3.5", "tf_superpoint_3.5", "Stable Diffusion 1.5"])
+def test_rows_of_equal_tables_are_told_apart_by_their_order() -> None:
+    """DeepLearningExamples' BERT in TensorFlow 2: BERT-Large FP16, FP32, then BERT-Base FP16, FP32."""
+    cells = {
+        "source": "github NVIDIA/DeepLearningExamples@1:TensorFlow2/LanguageModeling/BERT/README.md",
+        "model": "TensorFlow2/LanguageModeling/BERT", "batch": "8", "seq_or_input": "Sequence Length=128",
+        "notes": "H=SQuAD on V100 | Sequence Length=128",
+    }  # fmt: skip
+    numbers = [("2.15", "411"), ("", "136"), ("1.2", "1030"), ("", "455")]
+    rows = [
+        Measurement(i, cells | {"precision": cell, "throughput_per_s": rate})
+        for i, (cell, rate) in enumerate(numbers, start=2)
+    ]
+    pages = read_pages(rows)
+    told = [run_protocol_of(row).told(row, pages.places[row.number]) for row in rows]
+    assert [row.text("precision") for row in told] == ["fp16", "fp32", "fp16", "fp32"]
+    names = [network_of(row.text("model"), row.text("seq_or_input"), row.text("notes")).workload for row in told]
+    assert names == ["bert_large", "bert_large", "bert_base", "bert_base"]
+
+
+def test_the_shortest_step_of_a_table() -> None:
+    """A step that is hardly longer than at batch 1 was not the device's."""
+    rows = [
+        Measurement(i, {"model": "x", "batch": batch, "throughput_per_s": rate, "throughput_unit": "img/s"})
+        for i, (batch, rate) in enumerate([("1", "100"), ("8", "780"), ("64", "1600")], start=2)
+    ]
+    pages = read_pages(rows)
+    assert set(pages.least_s.values()) == {0.01}
+    assert [step_s(row) for row in rows] == pytest.approx([0.01, 8 / 780, 0.04])
+
+
 def test_networks_that_are_not_built_say_so(model: str) -> None:
     with pytest.raises(UnmodelledError):
         network_of(model, "224*224*3", "")
@@ -129,7 +174,7 @@ def test_a_network_is_run_as_its_source_ran_it(tmp_path: Path) -> None:
     rows = [
         NETWORK,
         NETWORK | {"scenario": "server"},
-        NETWORK | {"model": "mlperf:rnnt"},
+        NETWORK | {"model": "mlperf:gnmt"},
         NETWORK | {"task": "training"},
     ]
     file = _write(tmp_path / "models.csv", *rows)
@@ -144,7 +189,7 @@ def test_a_network_is_run_as_its_source_ran_it(tmp_path: Path) -> None:
     (group,) = models.groups(judged)
     assert (group.rows, group.run, group.judged) == (3, 2, 1)
     done = CliRunner().invoke(cli, ["validate", "models", "--data", str(file)], catch_exceptions=False)
-    assert "not run, nvidia_t4, 1 rows: network mlperf:rnnt" in done.output
+    assert "not run, nvidia_t4, 1 rows: network mlperf:gnmt" in done.output
 
 
 def test_measured_power_is_judged_too(tmp_path: Path) -> None:

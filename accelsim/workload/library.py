@@ -11,7 +11,7 @@ from pathlib import Path
 
 from accelsim.base.errors import WorkloadError, nearest
 from accelsim.base.resources import resource_dir
-from accelsim.workload import convnets, detectors, recommenders
+from accelsim.workload import convnets, detectors, recommenders, speech
 from accelsim.workload.files import is_there
 from accelsim.workload.graph import Graph
 from accelsim.workload.hf_config import read_config
@@ -60,6 +60,9 @@ BUILDERS: dict[str, Builder] = {
     "resnet34": _image("ResNet-34", convnets.resnet("resnet34", (3, 4, 6, 3), bottleneck=False)),
     "resnet101": _image("ResNet-101 v1.5", convnets.resnet("resnet101", (3, 4, 23, 3))),
     "resnet152": _image("ResNet-152 v1.5", convnets.resnet("resnet152", (3, 8, 36, 3))),
+    "resnet50_v2": _image("ResNet-50 v2 for 299 x 299 images", convnets.resnet_v2("resnet50_v2", (3, 4, 6, 3))),
+    "resnet101_v2": _image("ResNet-101 v2", convnets.resnet_v2("resnet101_v2", (3, 4, 23, 3))),
+    "resnet152_v2": _image("ResNet-152 v2", convnets.resnet_v2("resnet152_v2", (3, 8, 36, 3))),
     "resnext101_32x4d": _image(
         "ResNeXt-101 of 32 groups", convnets.resnet("resnext101_32x4d", (3, 4, 23, 3), groups=32, base=128)
     ),
@@ -89,10 +92,17 @@ BUILDERS: dict[str, Builder] = {
     "efficientdet_d0": _image("EfficientDet-D0, 512 x 512", detectors.efficientdet_d0),
     "dlrm": Builder("MLPerf's DLRM, pairs of a sample; --param pairs", recommenders.dlrm, recommenders.PARAMS),
     "dlrm_v2": Builder("MLPerf's DLRM-DCNv2; --param pairs", recommenders.dlrm_v2, recommenders.PARAMS),
+    "rnnt": Builder("MLPerf's RNN-T; --param frames, symbols", speech.rnnt, speech.RNNT_PARAMS),
+    "fastpitch": Builder("FastPitch; --param characters, frames", speech.fastpitch, speech.FASTPITCH_PARAMS),
+    "hifigan": Builder("HiFi-GAN's generator V1; --param frames", speech.hifigan, speech.HIFIGAN_PARAMS),
     "ssd_resnet34": _image("MLPerf's SSD-large, 1200 x 1200", detectors.ssd_resnet34),
     "ssd_mobilenet_v1": _image("MLPerf's SSD-small, 300 x 300", detectors.ssd_mobilenet_v1),
     "yolov3": Builder("YOLO v3; --param size=608", detectors.yolov3, {"size": (416, 32, 4096)}),
-    "yolov4": Builder("YOLO v4; --param size=608", detectors.yolov4, {"size": (416, 32, 4096)}),
+    "yolov4": Builder(
+        "YOLO v4; --param size=608, mish=0 for leaky ReLU",
+        detectors.yolov4,
+        {"size": (416, 32, 4096), "mish": (1, 0, 1)},
+    ),
     **{name: Builder(*parts) for name, parts in SINGLE_OPS.items()},
 }
 
@@ -161,7 +171,10 @@ def _built(name: str, builder: Builder, batch: int | None, params: Mapping[str, 
     ]
     if problems:
         raise WorkloadError(*problems)
-    return _once(name, 1 if batch is None else batch, tuple(values.items()))
+    items = 1 if batch is None else batch
+    if BUILDERS.get(name) is not builder:
+        return builder.build(items, values)
+    return _once(name, items, tuple(values.items()))
 
 
 @lru_cache(maxsize=64)
