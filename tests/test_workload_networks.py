@@ -285,6 +285,23 @@ def test_steps_that_cannot_be_are_refused(params, said):
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "params", "giga_operations"),
+    [
+        ("resnet50_v2", {}, 13.1),
+        ("resnet101_v2", {}, 26.78),
+        ("resnet152_v2", {}, 40.47),
+        ("mobilenet_v2", {"width_percent": 140}, 1.16),
+        ("yolov3", {}, 65.9),
+        ("yolov4", {"size": 512, "mish": 0}, 91.2),
+        ("onnx:squeezenet", {}, 0.7035),
+    ],
+)
+def test_networks_of_vitis_ai(name, params, giga_operations):
+    """Vitis AI 3.5, model zoo's table: GOPs, two to a multiply-add. 1 %: biases and the like are counted there."""
+    assert 2 * load_workload(name, params=params).macs == pytest.approx(giga_operations * 1e9, rel=0.01)
+
+
 # --- detectors and recommenders -------------------------------------------------------------------------------------
 
 
@@ -327,6 +344,41 @@ def test_dlrm():
     assert graph.macs == dense + 27 * 27 * 128
     second = load_workload("dlrm_v2", params={"pairs": 1})
     assert sum(op.outputs[0].shape[1] for op in second.ops if op.kind == "gather") == 214
+
+
+# --- speech ---------------------------------------------------------------------------------------------------------
+
+
+def test_hifigan():
+    """Kong et al., NeurIPS 2020, Table 1: V1 has 13.92 M parameters."""
+    graph = load_workload("hifigan", params={"frames": 32})
+    assert graph.parameters == pytest.approx(13.92e6, rel=1e-3)
+    assert graph.outputs[0].shape == (1, 1, 1, 32 * 256)
+
+
+def test_fastpitch():
+    """DeepLearningExamples' FastPitch 1.1: 45 M parameters; by hand, a block's two convolutions over three places."""
+    graph = load_workload("fastpitch")
+    assert round(graph.parameters / 1e6) == 45
+    shapes = {op.name: op for op in graph.ops}
+    assert shapes["decoder0.up"].macs == 660 * 3 * 384 * 1536
+    assert shapes["encoder0.down"].macs == 128 * 3 * 384 * 1536
+
+
+def test_rnnt():
+    """MLPerf's: 240 features, LSTMs of 1,024 on frames and pairs, of 320 on characters, 512 wide joint, 29 letters.
+
+    Parameters by hand, one bias a gate; work: a weight is used once a step.
+    """
+    graph = load_workload("rnnt", params={"frames": 10, "symbols": 3})
+    lstms = [(240, 1024), (1024, 1024), (2048, 1024), (1024, 1024), (1024, 1024)]
+    steps = [10, 10, 5, 5, 5]
+    heard = sum(n * 4 * w * (k + w) for n, (k, w) in zip(steps, lstms, strict=True)) + 5 * 1024 * 512
+    said = 3 * (2 * 4 * 320 * (320 + 320) + 320 * 512)
+    assert graph.macs == heard + said + 8 * 512 * 29
+    weights = sum(4 * w * (k + w) for k, w in lstms) + 2 * 4 * 320 * 640 + (1024 + 320 + 29) * 512 + 28 * 320
+    assert weights == pytest.approx(graph.parameters, rel=2e-3)
+    assert weights < graph.parameters
 
 
 # --- all of them ----------------------------------------------------------------------------------------------------

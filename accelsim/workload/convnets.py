@@ -132,6 +132,42 @@ def _fanned(net: Layers, name: str, x: Tensor) -> Tensor:
     return net.concat(f"{name}.concat", *parts, pool)
 
 
+# --- ResNet, version 2 ----------------------------------------------------------------------------------------------
+
+
+def resnet_v2(name: str, depths: tuple[int, ...], pixels: int = 299) -> Callable[[int, Mapping[str, int]], Graph]:
+    """Return a builder of bottlenecks that normalise before they convolve (He et al., ECCV 2016), as TF-Slim has them.
+
+    The last block of a stage, and not the first of the next, takes every second pixel.
+    """
+
+    def build(batch: int, params: Mapping[str, int]) -> Graph:
+        net = Layers(batch)
+        x = net.conv("conv1", net.input("images", 3, pixels, pixels), 64, 7, stride=2, pad="same", bias=True)
+        x = net.pool("pool1", x, 3, stride=2, pad="same")
+        for stage, depth in enumerate(depths):
+            width, out = 64 << stage, 256 << stage
+            for i in range(depth):
+                stride = 2 if i == depth - 1 and stage < len(depths) - 1 else 1
+                x = _preactivated(net, f"block{stage + 1}.{i}", x, width, out, stride)
+        x = net.elementwise("postnorm.relu", "relu", net.batch_norm("postnorm", x))
+        net.dense("logits", net.global_pool("mean", x), CLASSES + 1)
+        return net.graph(name, source="He et al., ECCV 2016; sizes as in TF-Slim's resnet_v2")
+
+    return build
+
+
+def _preactivated(net: Layers, name: str, x: Tensor, width: int, out: int, stride: int) -> Tensor:
+    before = net.elementwise(f"{name}.relu", "relu", net.batch_norm(f"{name}.preact", x))
+    if x.shape[1] != out:
+        shortcut = net.conv(f"{name}.shortcut", before, out, 1, stride=stride, bias=True)
+    else:
+        shortcut = net.pool(f"{name}.shortcut", x, 1, stride=stride) if stride > 1 else x
+    y = net.conv_bn(f"{name}.conv1", before, width, 1)
+    y = net.conv_bn(f"{name}.conv2", y, width, 3, stride=stride, pad="half" if stride > 1 else "same")
+    return net.elementwise(f"{name}.add", "add", net.conv(f"{name}.conv3", y, out, 1, bias=True), shortcut)
+
+
 # --- MobileNet ------------------------------------------------------------------------------------------------------
 
 MOBILENET_V1 = (

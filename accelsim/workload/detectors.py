@@ -198,12 +198,15 @@ def yolov3(batch: int, params: Mapping[str, int]) -> Graph:
 
 
 def yolov4(batch: int, params: Mapping[str, int]) -> Graph:
-    """CSPDarknet-53, spatial pyramid pooling, path aggregation and three heads for 80 classes; ``size`` pixels."""
-    net = Layers(batch)
-    x = net.conv_bn("conv0", _square(net, "yolov4", params), 32, 3, act="mish")
+    """CSPDarknet-53, spatial pyramid pooling, path aggregation and three heads for 80 classes; ``size`` pixels.
+
+    Without ``mish`` its backbone has leaky ReLU, as devices that have no Mish run it.
+    """
+    net, act = Layers(batch), "mish" if params["mish"] else "leaky_relu"
+    x = net.conv_bn("conv0", _square(net, "yolov4", params), 32, 3, act=act)
     stages = []
     for i, (channels, depth) in enumerate(((64, 1), (128, 2), (256, 8), (512, 8), (1024, 4)), start=1):
-        x = _cross_stage(net, f"stage{i}", x, channels, depth)
+        x = _cross_stage(net, f"stage{i}", x, channels, depth, act)
         stages.append(x)
     x = _alternating(net, "spp.before", x, 512, 3)
     pools = [net.pool(f"spp.pool{kernel}", x, kernel, stride=1, pad="half") for kernel in (13, 9, 5)]
@@ -216,20 +219,21 @@ def yolov4(batch: int, params: Mapping[str, int]) -> Graph:
     _head(net, "head2", middle)
     x = net.conv_bn("down2", middle, 512, 3, stride=2, act="leaky_relu")
     _head(net, "head3", _alternating(net, "pan2", net.concat("pan2.concat", x, coarse), 512, 5))
-    return net.graph("yolov4", params=params, source="Bochkovskiy et al., arXiv 2004.10934; yolov4.cfg of darknet")
+    shown = params if not params["mish"] else {"size": params["size"]}
+    return net.graph("yolov4", params=shown, source="Bochkovskiy et al., arXiv 2004.10934; yolov4.cfg of darknet")
 
 
-def _cross_stage(net: Layers, name: str, x: Tensor, channels: int, depth: int) -> Tensor:
+def _cross_stage(net: Layers, name: str, x: Tensor, channels: int, depth: int, act: str) -> Tensor:
     """Half of the channels go through residual blocks, half beside them; the first stage keeps all in both."""
     half = channels // 2 if depth > 1 else channels
-    x = net.conv_bn(f"{name}.down", x, channels, 3, stride=2, act="mish")
-    beside = net.conv_bn(f"{name}.beside", x, half, 1, act="mish")
-    x = net.conv_bn(f"{name}.through", x, half, 1, act="mish")
+    x = net.conv_bn(f"{name}.down", x, channels, 3, stride=2, act=act)
+    beside = net.conv_bn(f"{name}.beside", x, half, 1, act=act)
+    x = net.conv_bn(f"{name}.through", x, half, 1, act=act)
     for i in range(depth):
-        y = net.conv_bn(f"{name}.{i}.conv1", x, channels // 2, 1, act="mish")
-        x = net.elementwise(f"{name}.{i}.add", "add", net.conv_bn(f"{name}.{i}.conv2", y, half, 3, act="mish"), x)
-    x = net.conv_bn(f"{name}.after", x, half, 1, act="mish")
-    return net.conv_bn(f"{name}.merge", net.concat(f"{name}.concat", x, beside), channels, 1, act="mish")
+        y = net.conv_bn(f"{name}.{i}.conv1", x, channels // 2, 1, act=act)
+        x = net.elementwise(f"{name}.{i}.add", "add", net.conv_bn(f"{name}.{i}.conv2", y, half, 3, act=act), x)
+    x = net.conv_bn(f"{name}.after", x, half, 1, act=act)
+    return net.conv_bn(f"{name}.merge", net.concat(f"{name}.concat", x, beside), channels, 1, act=act)
 
 
 def _alternating(net: Layers, name: str, x: Tensor, channels: int, count: int) -> Tensor:

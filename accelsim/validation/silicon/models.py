@@ -141,6 +141,9 @@ def _reference(row: Measurement, protocol: RunProtocol) -> tuple[str, float]:
 def _batch(row: Measurement, protocol: RunProtocol) -> int:
     if row.text("batch"):
         return max(1, row.whole("batch"))
+    for key, batch in protocol.batch_of.items():
+        if key in row.text("model"):
+            return batch
     if protocol.batch is None:
         raise UnmodelledError("the batch is not said")
     return protocol.batch

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from accelsim.validation.silicon.build import UnmodelledError
+from accelsim.workload.speech import HOP
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +28,13 @@ class _Rule:
     inputs: str = ""
     sequence: int = 0
     """Default length of a sequence, for networks that have one."""
-    beyond: int = 0
-    """Sequences are no longer than this."""
+    counted: int = 1
+    """What a throughput counts of each item."""
 
 
+FRAMES = 660
+"""Of a spectrogram in DeepLearningExamples' FastPitch and HiFi-GAN, the workloads' default. Read off their rows:
+throughput times latency over batch is 655 to 667 in HiFi-GAN's on A100."""
 _SQUARE = r"(?:{0}\D+{0}\b.*|)"
 
 _RULES = (
@@ -42,6 +46,11 @@ _RULES = (
     _Rule(r"tf_resnetv1-152_3\.5", "resnet152", _SQUARE.format(224)),
     _Rule(r".*/resnext101-32x4d", "resnext101_32x4d"),
     _Rule(r".*/se-resnext101-32x4d", "se_resnext101_32x4d"),
+    _Rule(r"tf_resnetv2-50_3\.5", "resnet50_v2", _SQUARE.format(299)),
+    _Rule(r"tf_resnetv2-101_3\.5", "resnet101_v2", _SQUARE.format(299)),
+    _Rule(r"tf_resnetv2-152_3\.5", "resnet152_v2", _SQUARE.format(299)),
+    _Rule(r"pt_squeezenet_3\.5", "onnx:squeezenet", _SQUARE.format(224)),
+    _Rule(r"tf2_yolov3_3\.5", "yolov3", _SQUARE.format(416)),
     _Rule(r"vgg16|tf_vgg16_3\.5", "vgg16", _SQUARE.format(224)),
     _Rule(r"(pt|tf|tf2)_inceptionv3_3\.5", "inception_v3", _SQUARE.format(299)),
     _Rule(r"tf2?_mobilenetv1(-1\.0)?_3\.5", "mobilenet_v1", _SQUARE.format(224)),
@@ -49,6 +58,9 @@ _RULES = (
     _Rule(r"mlperf:ssd-(resnet34|large)", "ssd_resnet34"),
     _Rule(r"mlperf:ssd-mobilenet(-v1-non-quantized-mlperf)?", "ssd_mobilenet_v1"),
     _Rule(r"mlperf:retinanet", "retinanet"),
+    _Rule(r"mlperf:rnnt", "rnnt"),
+    _Rule(r"pytorch/speechsynthesis/fastpitch", "fastpitch", counted=FRAMES),
+    _Rule(r"pytorch/speechsynthesis/hifigan", "hifigan", counted=FRAMES * HOP),
     _Rule(r"mlperf:dlrm-99(\.9)?", "dlrm"),
     _Rule(r"mlperf:dlrm-v2-99(\.9)?", "dlrm_v2"),
     _Rule(r"tensorflow2/detection/efficientdet|pytorch/detection/efficientdet", "efficientdet_d0"),
@@ -91,7 +103,7 @@ def network_of(model: str, size: str, notes: str) -> Network:
         if rule.inputs and not re.fullmatch(rule.inputs, size.strip()):
             raise UnmodelledError(f"network {model} with inputs of {size}")
         if not rule.sequence:
-            return Network(rule.workload)
+            return Network(rule.workload, counted=rule.counted)
         length = re.search(r"[0-9]+", size)
         return Network(rule.workload, (("seq_len", int(length[0]) if length else rule.sequence),))
     if re.search(r"_0\.[0-9]+_3\.5$", name):
@@ -128,6 +140,8 @@ def _special(name: str, size: str, notes: str) -> Network | None:
         ranks, prompt, made = map(int, told.groups())
         # Of the tokens that are made, the one in the middle has the mean context.
         return Network(decoder, (("seq_len", 1), ("past_len", prompt + made // 2), ("tensor_parallel", ranks)))
+    if name == "tf_mobilenetv2-1.4_3.5":
+        return Network("mobilenet_v2", (("width_percent", 140),))
     mobile = re.fullmatch(r"mlperf:mobilenet-(v[12])-precision_(?:float|uint8)-([0-9.]+)-([0-9]+)", name)
     if mobile:
         percent = round(100 * float(mobile[2]))
@@ -135,5 +149,7 @@ def _special(name: str, size: str, notes: str) -> Network | None:
     yolo = re.fullmatch(r"yolo v4|tf_yolov4-([0-9]+)_3\.5", name)
     if yolo:
         given = re.search(r"[0-9]+", size)
-        return Network("yolov4", (("size", int(yolo[1] or (given[0] if given else 416))),))
+        pixels = (("size", int(yolo[1] or (given[0] if given else 416))),)
+        # Vitis AI's has leaky ReLU in the place of Mish, which the DPU lacks.
+        return Network("yolov4", (*pixels, ("mish", 0)) if yolo[1] else pixels)
     return None

@@ -59,6 +59,8 @@ class RunProtocol(Part):
     """The same for networks whose ``model`` contains the key."""
     batch: Count | None = None
     """Where the row does not say."""
+    batch_of: dict[Text, Count] = {}  # noqa: RUF012 - pydantic copies it
+    """The same for networks whose ``model`` contains the key."""
     sequence: Count | None = None
     """Mean length of sequences, where they come as long as they are and nothing pads them."""
     batch_is_per_core: Flag = False
