@@ -49,7 +49,6 @@ def command(
     Exits 1 where an asserted bound is broken, and 2 for a suite that is unknown or lacks its measured files.
     """
     from accelsim.validation import broken, data_folder, run_suites, suite_names
-    from accelsim.validation.document import page, to_csv, to_json
 
     options.writable_files({"--json": json_file, "--csv": csv_file, "--write-docs": docs_file})
     if listing:
@@ -68,9 +67,7 @@ def command(
     ran, lacking = run_suites(list(dict.fromkeys(suites)) or suite_names(), data_folder(data))
     if lacking and docs_file is not None:
         raise InputError(*lacking)
-    for file, write in ((json_file, to_json), (csv_file, to_csv), (docs_file, page)):
-        if file is not None:
-            options.write(write(ran), file)
+    _write(ran, json_file, csv_file, docs_file, data_folder(data))
     if "-" not in (json_file, csv_file):
         _show(ran, top)
     if lacking:
@@ -177,6 +174,19 @@ def _show_kernels(judged: Sequence[Judged], top: int) -> None:
             f"mean power of {said['power_rows']} rows: mean error {said['power_mape_pct']:.1f} %, "
             f"median {said['power_median_ape_pct']:.1f} %, bias {said['power_bias_pct']:+.1f} %"
         )
+
+
+def _write(
+    ran: Mapping[str, Sequence[Row]], json_file: str | None, csv_file: str | None, docs_file: str | None, data: Path
+) -> None:
+    from accelsim.validation.document import page, to_csv, to_json
+
+    if json_file is not None:
+        options.write(to_json(ran), json_file)
+    if csv_file is not None:
+        options.write(to_csv(ran), csv_file)
+    if docs_file is not None:
+        options.write(page(ran, data), docs_file)
 
 
 def _list() -> None:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from accelsim.validation.catalogue import load_suite
@@ -53,12 +54,24 @@ def to_csv(ran: Mapping[str, Sequence[Row]]) -> str:
     return out.getvalue()
 
 
+def markdown_table(rows: Sequence[Mapping[str, str]], left: Sequence[str]) -> list[str]:
+    """Rows with the same keys as a table; columns of ``left`` are aligned there, the others to the right."""
+    if not rows:
+        return []
+    names = [*rows[0]]
+    return [
+        f"| {' | '.join(names)} |",
+        f"|{'|'.join('---' if name in left else '--:' for name in names)}|",
+        *(f"| {' | '.join(row.values())} |" for row in rows),
+    ]
+
+
 def _cell(value: Any) -> Any:
     return repr(value) if isinstance(value, float) else value
 
 
-def page(ran: Mapping[str, Sequence[Row]]) -> str:
-    """The page ``docs/validation.md``."""
+def page(ran: Mapping[str, Sequence[Row]], data: Path | None = None) -> str:
+    """The page ``docs/validation.md``; ``data`` is the folder of measured files, where suites say more with it."""
     return "\n".join(
         [
             "# Validation: ours against silicon and papers",
@@ -72,7 +85,7 @@ def page(ran: Mapping[str, Sequence[Row]]) -> str:
             "|---|--:|--:|--:|--:|--:|---|",
             *(_headline(summary(name, rows)) for name, rows in ran.items()),
             "",
-            *(section(name, load_suite(name), rows) for name, rows in ran.items()),
+            *(section(name, load_suite(name), rows, data) for name, rows in ran.items()),
         ]
     )
 
@@ -86,10 +99,12 @@ def _headline(said: Mapping[str, Any]) -> str:
     )
 
 
-def section(name: str, suite: Suite, rows: Sequence[Row]) -> str:
+def section(name: str, suite: Suite, rows: Sequence[Row], data: Path | None = None) -> str:
     """One suite's part of the page; it ends with an empty line."""
     shown, exact = rows, sum(row.ours == row.reference for row in rows)
     lines = [f"<a id='{name}'></a>", f"## {suite.title}", "", suite.about, ""]
+    if suite.more is not None:
+        lines += [*suite.more(data), ""]
     if len(rows) > MOST_ROWS:
         shown = sorted(rows, key=lambda row: -abs(row.error_pct))[:WORST_ROWS]
         lines += [

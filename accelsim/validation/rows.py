@@ -69,6 +69,8 @@ class Suite:
     rows: Callable[[Path | None], Iterable[Row]]
     needs: tuple[str, ...] = ()
     """Measured files, which are not part of the project."""
+    more: Callable[[Path | None], Iterable[str]] | None = None
+    """Further lines of Markdown for the page, as tables of errors by group."""
     cheap: bool = True
     """Takes no more than a second or two, and nothing that is not in the project."""
 
