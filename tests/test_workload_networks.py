@@ -346,6 +346,25 @@ def test_dlrm():
     assert sum(op.outputs[0].shape[1] for op in second.ops if op.kind == "gather") == 214
 
 
+# --- Perceiver ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "places", "wide"), [
+    ("perceiver_learned", 224 * 224, 512), ("perceiver_conv", 56 * 56, 64 + 2 * (2 * 64 + 1)),
+])  # fmt: skip
+def test_perceiver(name, places, wide):
+    """Jaegle et al., ICLR 2022, section 3.1, by hand: 512 latents of 1,024; 48 layers, of which six have weights."""
+    graph = load_workload(name)
+    n, d = 512, 1024
+    cross = [op for op in graph.ops if op.name.startswith("cross") and op.kind in ("matmul", "attention")]
+    assert (
+        sum(op.macs for op in cross) == 2 * n * d * wide + 2 * places * wide**2 + 2 * n * places * wide + 2 * n * d**2
+    )
+    body = [op for op in graph.ops if op.name.startswith("block") and op.kind in ("matmul", "attention")]
+    assert sum(op.macs for op in body) == 48 * (6 * n * d**2 + 2 * n * n * d)
+    assert sum(t.elements for t in graph.weights if t.name.startswith("layer") and len(t.shape) == 2) == 6 * 6 * d**2
+
+
 # --- speech ---------------------------------------------------------------------------------------------------------
 
 

@@ -83,15 +83,18 @@ class Layers:
         """Over the last axis."""
         return self.add(Softmax, name, (x,), x.shape, rows=prod(x.shape[:-1]), cols=x.shape[-1])
 
-    def dense(self, name: str, x: Tensor, width: int, *, bias: bool = True, role: Role = "activation") -> Tensor:
-        """``x W + b``: over the last axis of a sequence, over all numbers of an image."""
+    def dense(
+        self, name: str, x: Tensor, width: int, *, bias: bool = True, role: Role = "activation",
+        shared: str | None = None,
+    ) -> Tensor:  # fmt: skip
+        """``x W + b``: over the last axis of a sequence, over all numbers of an image; ``shared`` as of ``conv``."""
         rows = x.shape[:1] if len(x.shape) == 4 else x.shape[:-1]
         m, k = prod(rows), x.elements // prod(rows)
-        operands, shape = (x, weight(f"{name}.weight", k, width)), (*rows, width)
+        operands, shape = (x, weight(f"{shared or name}.weight", k, width)), (*rows, width)
         if not bias:
             return self.add(Matmul, name, operands, shape, role, m=m, k=k, n=width)
         out = self.add(Matmul, name, operands, shape, m=m, k=k, n=width)
-        return self.elementwise(f"{name}.bias", "add", out, weight(f"{name}.bias.weight", width), role=role)
+        return self.elementwise(f"{name}.bias", "add", out, weight(f"{shared or name}.bias.weight", width), role=role)
 
     # --- images -------------------------------------------------------------------------------------------------
 

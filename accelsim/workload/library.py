@@ -11,7 +11,7 @@ from pathlib import Path
 
 from accelsim.base.errors import WorkloadError, nearest
 from accelsim.base.resources import resource_dir
-from accelsim.workload import convnets, detectors, recommenders, speech
+from accelsim.workload import convnets, detectors, perceiver, recommenders, speech
 from accelsim.workload.files import is_there
 from accelsim.workload.graph import Graph
 from accelsim.workload.hf_config import read_config
@@ -92,6 +92,8 @@ BUILDERS: dict[str, Builder] = {
     "efficientdet_d0": _image("EfficientDet-D0, 512 x 512", detectors.efficientdet_d0),
     "dlrm": Builder("MLPerf's DLRM, pairs of a sample; --param pairs", recommenders.dlrm, recommenders.PARAMS),
     "dlrm_v2": Builder("MLPerf's DLRM-DCNv2; --param pairs", recommenders.dlrm_v2, recommenders.PARAMS),
+    "perceiver_learned": _image("Perceiver IO on pixels, learned places", perceiver.perceiver(learned=True)),
+    "perceiver_conv": _image("Perceiver IO on a convolution's result", perceiver.perceiver(learned=False)),
     "rnnt": Builder("MLPerf's RNN-T; --param frames, symbols", speech.rnnt, speech.RNNT_PARAMS),
     "fastpitch": Builder("FastPitch; --param characters, frames", speech.fastpitch, speech.FASTPITCH_PARAMS),
     "hifigan": Builder("HiFi-GAN's generator V1; --param frames", speech.hifigan, speech.HIFIGAN_PARAMS),

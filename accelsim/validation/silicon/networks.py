@@ -59,6 +59,8 @@ _RULES = (
     _Rule(r"mlperf:ssd-mobilenet(-v1-non-quantized-mlperf)?", "ssd_mobilenet_v1"),
     _Rule(r"mlperf:retinanet", "retinanet"),
     _Rule(r"mlperf:rnnt", "rnnt"),
+    _Rule(r"deepmind/vision-perceiver-learned", "perceiver_learned"),
+    _Rule(r"deepmind/vision-perceiver-conv", "perceiver_conv"),
     _Rule(r"pytorch/speechsynthesis/fastpitch", "fastpitch", counted=FRAMES),
     _Rule(r"pytorch/speechsynthesis/hifigan", "hifigan", counted=FRAMES * HOP),
     _Rule(r"mlperf:dlrm-99(\.9)?", "dlrm"),
