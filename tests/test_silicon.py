@@ -21,7 +21,7 @@ from accelsim.validation.silicon.pages import read_pages, step_s
 from accelsim.validation.silicon.predict import device_of
 from accelsim.validation.silicon.protocol import protocol_of, protocols
 from accelsim.validation.silicon.rows import Measurement
-from accelsim.validation.silicon.run_protocol import run_protocol_of, run_protocols
+from accelsim.validation.silicon.run_protocol import precision_of, run_protocol_of, run_protocols
 from accelsim.workload.library import load_workload
 
 GEMM = {
@@ -266,3 +266,11 @@ def test_a_protocol_is_found_by_all_that_a_row_says_of_its_source() -> None:
         protocol_of("PrincetonUniversity/LLMCompass@2e015fd", "time.time()", "pytorch-fp16", "AMD MI210").maker == "AMD"
     )
     assert not protocol_of("PrincetonUniversity/LLMCompass@2e015fd", "time.time()", "pytorch-fp16", "NVIDIA A100").maker
+
+
+def test_neuron_casts_products_to_bf16() -> None:
+    """Neuron documentation, mixed precision: FP32 products are cast to BF16 by default; FP16 is kept."""
+    cells = {"source": "github aws-neuron/aws-neuron-sdk@1:x.csv", "model": "bert-base-uncased", "scenario": "offline"}
+    for said, wanted in (("FP32", "bf16"), ("FP16", "fp16"), ('"FP32, BF16"', "bf16")):
+        row = Measurement(2, cells | {"precision": said})
+        assert precision_of(row, run_protocol_of(row)) == wanted

@@ -287,6 +287,10 @@ DECODERS: tuple[Decoder, ...] = (
     _llama("llama_7b", 32, 4096, 32, 11008, positions=2048, source="Touvron et al., arXiv 2302.13971, Table 2"),
     _llama("llama2_7b", 32, 4096, 32, 11008),
     _llama("llama2_13b", 40, 5120, 40, 13824),
+    _llama(
+        "llama2_13b_16k", 40, 5120, 40, 13824, positions=16384,
+        source="Touvron et al., arXiv 2307.09288 (Llama 2), with as many positions as AWS Neuron's benchmarks run",
+    ),
     _llama("llama2_70b", 80, 8192, 64, 28672, kv_heads=8),
     _llama(
         "llama3_8b", 32, 4096, 32, 14336, kv_heads=8, vocabulary=128256, positions=8192,

@@ -81,7 +81,7 @@ _RULES = (
 
 
 _DECODERS = {
-    "llama-2-13b": "llama2_13b",
+    "llama-2-13b": "llama2_13b_16k",
     "llama-2-70b": "llama2_70b",
     "llama-3-8b": "llama3_8b",
     "mistral-7b-instruct-v0.2": "mistral_7b_v02",

@@ -57,6 +57,8 @@ class RunProtocol(Part):
     """Where the row does not say."""
     precision_of: dict[Text, DTypeName] = {}  # noqa: RUF012 - pydantic copies it
     """The same for networks whose ``model`` contains the key."""
+    casts: dict[DTypeName, DTypeName] = {}  # noqa: RUF012 - pydantic copies it
+    """What a compiler makes of a row's format."""
     batch: Count | None = None
     """Where the row does not say."""
     batch_of: dict[Text, Count] = {}  # noqa: RUF012 - pydantic copies it
@@ -144,7 +146,7 @@ def precision_of(row: Measurement, protocol: RunProtocol) -> str:
     """The format of a row: what it says, else what its source does. Raises UnmodelledError where neither says."""
     said = _said(row)
     if said:
-        return said
+        return protocol.casts.get(said, said)
     for key, dtype in protocol.precision_of.items():
         if key in row.text("model"):
             return dtype
