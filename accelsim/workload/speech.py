@@ -130,7 +130,9 @@ def rnnt(batch: int, params: Mapping[str, int]) -> Graph:
     x = net.add(Move, "pairs", (x,), (batch, params["frames"] // 2, 2 * HIDDEN))
     for i in range(3):
         x = _lstm(net, f"post{i}", x, HIDDEN)
-    heard = net.dense("joint.heard", x, JOINT)
+    net.dense("joint.heard", x, JOINT)
+    # What is heard at one pair of frames: a slice of the product.
+    heard = Tensor(name="heard", shape=(batch, JOINT))
     states = [Tensor(name=f"state{i}", shape=(batch, PREDICTED)) for i in range(2)]
     said = Tensor(name="said0", shape=(batch, JOINT))
     symbols, pairs = params["symbols"], params["frames"] // 2
