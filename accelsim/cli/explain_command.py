@@ -156,6 +156,8 @@ def _rest(explanation: Explanation) -> str:
     bounds = dict(explanation.span.bounds_s)
     most = max(bounds.values(), default=0.0)
     gap_s = explanation.op_s - most
+    if explanation.span.prefetched_bytes and gap_s < 0:
+        return f"Some of its weights came before it began: alone it would run at its bound ({explanation.span.bound})."
     if gap_s <= 0.02 * explanation.op_s:
         return f"It runs at its bound ({explanation.span.bound})."
     return (
