@@ -238,11 +238,17 @@ def _breakdowns() -> Iterator[Row]:
 
 
 TABLE4 = {200: 225_000, 250: 280_000}
-"""Inferences a second of MLP0 by batch (Table 4); both in fewer than 7 and 10 ms for 99 of 100 requests."""
+"""Inferences a second of MLP0 by batch (Table 4)."""
+RESPONSE_MS = {200: 7.0, 250: 10.0}
+"""What 99 of 100 requests stay below at these (Table 4)."""
 
 
 def _batches() -> Iterator[Row]:
-    """Inferences a second with the host's part; response times ask for queues, which are not in this suite."""
+    """Inferences a second with the host's part, and the response that arrivals without any randomness would see.
+
+    A request waits while its batch fills at the published rate, while the batch before it is served, and is served. The
+    paper's are 99th percentiles under random arrivals, with queues in host and network: ours is a floor of them.
+    """
     host = 1 + HOST_SHARE_MLP0
     per_s = {}
     for batch, ips in TABLE4.items():
@@ -251,6 +257,11 @@ def _batches() -> Iterator[Row]:
         yield row(
             name=f"MLP0, batch {batch}", quantity="inferences", unit="1/s", reference=ips, ours=per_s[batch],
             source=f"{ISCA17}, Table 4; ours with the host's 21 % of Table 5", tolerance_pct=15, why=SHAPES,
+        )  # fmt: skip
+        yield row(
+            name=f"MLP0, batch {batch}", quantity="response time", unit="ms", reference=RESPONSE_MS[batch],
+            ours=1e3 * (batch / ips + 2 * result.latency_s * host),
+            source=f"{ISCA17}, Table 4: 99th percentile; ours without queues: filling, the batch before, service",
         )  # fmt: skip
     yield row(
         name="MLP0, batch 250 over 200", quantity="speedup", unit="x", reference=TABLE4[250] / TABLE4[200],
