@@ -36,3 +36,15 @@ def test_resnet50_through_two_on_chip_levels(benchmark):
     device, graph = load_device("arm_ethos_u55"), load_workload("resnet50")
     result = benchmark(simulate, device, graph)
     assert result.latency_s >= result.roofline_latency_s
+
+
+def test_a_gemm_on_a_gpu(benchmark):
+    """Issue 4: below 1 ms."""
+    result = benchmark(simulate, "nvidia_a100_sxm_80gb", "matmul", params={"m": 4096, "n": 4096, "k": 4096})
+    assert result.latency_s >= result.roofline_latency_s
+
+
+def test_bert_large_on_a_gpu(benchmark):
+    """Issue 4: below 20 ms; missed."""
+    result = benchmark(simulate, "nvidia_a100_sxm_80gb", "bert_large", batch=8, params={"seq_len": 384})
+    assert result.latency_s >= result.roofline_latency_s
