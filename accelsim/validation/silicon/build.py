@@ -123,7 +123,7 @@ def _conv2d(row: Measurement) -> tuple[Op, ...]:
     batch, c_in, c_out = row.whole("batch", 1), row.whole("c_in"), row.whole("c_out")
     size, window = (row.whole("h_in"), row.whole("w_in")), (row.whole("kh"), row.whole("kw"))
     stride = (row.whole("stride", 1), int(row.extra.get("stride_w") or row.whole("stride", 1)))
-    pad = (row.whole("pad", 0), int(row.extra.get("pad_w") or row.whole("pad", 0)))
+    pad = (row.whole("pad", 0, least=0), int(row.extra.get("pad_w") or row.whole("pad", 0, least=0)))
     h, w = ((x + 2 * p - f) // s + 1 for x, p, f, s in zip(size, pad, window, stride, strict=True))
     if min(h, w) < 1:
         raise InputError(f"line {row.number}: a window of {window} does not fit into {size} with pad {pad}")
@@ -261,7 +261,7 @@ def _attention(row: Measurement) -> tuple[Op, ...]:
             kv_heads=kv_heads,
             head_dim=head_dim,
             causal=causal,
-            window=row.whole("window", 0) or None,
+            window=row.whole("window", 0, least=0) or None,
         ),
     )
 

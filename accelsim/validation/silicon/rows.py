@@ -13,6 +13,11 @@ from accelsim.base.errors import InputError
 WANTED = ("device", "op", "dtype", "latency_us")
 """Columns without which a row says nothing; any other that is absent counts as empty."""
 
+MOST = 2**40
+"""Of any size."""
+LEAST_MEASURED, MOST_MEASURED = 1e-6, 1e15
+"""Of what was measured, in its unit."""
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -26,7 +31,7 @@ class Measurement:
         """A cell; empty where the column is absent."""
         return self.cells.get(column) or ""
 
-    def whole(self, column: str, default: int | None = None) -> int:
+    def whole(self, column: str, default: int | None = None, least: int = 1) -> int:
         """A whole number. Raises InputError where the cell is empty and there is no default, or is something else."""
         text = self.text(column)
         if not text and default is not None:
@@ -35,8 +40,8 @@ class Measurement:
             value = float(text)
         except ValueError:
             raise InputError(f"line {self.number}, {column}: {text!r}: want a whole number") from None
-        if not value.is_integer() or value < 0:
-            raise InputError(f"line {self.number}, {column}: {text!r}: want a whole number >= 0")
+        if not value.is_integer() or not least <= value <= MOST:
+            raise InputError(f"line {self.number}, {column}: {text!r}: want a whole number from {least} to {MOST}")
         return int(value)
 
     @cached_property
@@ -60,8 +65,11 @@ class Measurement:
             value = float(self.text(column))
         except ValueError:
             value = -1.0
-        if not 0 < value < float("inf"):
-            raise InputError(f"line {self.number}, {column}: {self.text(column)!r}: want a number > 0")
+        if not LEAST_MEASURED <= value <= MOST_MEASURED:
+            raise InputError(
+                f"line {self.number}, {column}: {self.text(column)!r}: "
+                f"want a number from {LEAST_MEASURED:g} to {MOST_MEASURED:g}"
+            )
         return value
 
 
@@ -76,7 +84,10 @@ def read_measurements(file: Path, wanted: Sequence[str] = WANTED) -> tuple[Seque
     lacking = [column for column in wanted if column not in columns]
     if lacking:
         raise InputError(*(f"{file}: column {column!r}: missing" for column in lacking))
-    return columns, [
-        Measurement(reader.line_num, {key: value or "" for key, value in cells.items() if isinstance(key, str)})
-        for cells in reader
-    ]
+    try:
+        return columns, [
+            Measurement(reader.line_num, {key: value or "" for key, value in cells.items() if isinstance(key, str)})
+            for cells in reader
+        ]
+    except csv.Error as error:
+        raise InputError(f"{file}, line {reader.line_num}: not CSV: {error}") from None
