@@ -140,11 +140,65 @@ def test_serving_a_rate() -> None:
         ("batching", 'workloads = ["matmul"]\nbatches = [0]\n', "batches"),
         ("nonsense", "x = 1", "want one of batching"),
         ("roofline", 'devices = ["nvidia_t4"]\nbogus = 1\n', "bogus: unknown key"),
+        ("fallback", STUDIES["fallback"].replace('"relu"', '"rleu"'), r"taken\[0\]: got 'rleu'.* mean 'relu'\?$"),
+        ("energy_table", STUDIES["energy_table"].replace('"dram"', '"drum"'), r"actions\[2\]: got 'drum'; no such row"),
+        ("choose", STUDIES["choose"].replace("[10, 1000]", "[10, 1e300]"), r"rates_per_s\[1\]: got 1e\+300; want"),
+        ("choose", STUDIES["choose"].replace("xeon_8275cl", "xeon"), "device 'xeon': unknown"),
+        ("roofline", STUDIES["roofline"].replace('in = "int8"', 'in = "int9"'), "marked_in: got 'int9'.* mean 'int8'"),
+        ("batching", STUDIES["batching"].replace("[1, 4, 16]", "[4, 4]"), "batches: got .* 4 stands twice"),
+        (
+            "batching",
+            STUDIES["batching"] + '[[groups]]\nname = "both"\ndevices = ["tpu_v1"]',
+            "groups: got .*; want each once; both stands twice",
+        ),
+        ("neuroncores", STUDIES["neuroncores"].replace("aws_inferentia1", "tpu_v1"), "'tpu_v1': it has one core; want"),
+        ("neuroncores", STUDIES["neuroncores"].replace("aws_inferentia1", "nvidia_t4"), "spread over all of its cores"),
     ],
 )
 def test_a_wrong_study_file_is_refused_with_all_that_is_wrong(kind: str, body: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=words):
         run_study(_study(tmp_path / "w", kind, body))
+
+
+TOO_LARGE = {
+    **{kind: [('"matmul"', '"llama2_70b"')] for kind in ("batching", "bus_and_sports_car", "choose")},
+    "energy_table": [('"matmul"', '"llama2_70b"'), (', "xeon_8275cl"', "")],
+    "neuroncores": [("resnet18", "llama2_70b"), ("alexnet_conv", "llama2_70b")],
+    "precision": [('"nvidia_t4", ', ""), (', "int8"]', "]")],
+    "fallback": [("resnet18", "llama2_70b")],
+    "roofline": [('"nvidia_t4", ', ""), ('["fp16", "int8"]', '["fp64"]')],
+}
+"""What makes each of the studies one of which nothing can be run."""
+
+
+@pytest.mark.parametrize("kind", STUDIES)
+def test_a_study_of_which_nothing_runs_says_why_and_writes_nothing(kind: str, tmp_path: Path) -> None:
+    body = STUDIES[kind].replace('"nvidia_a100_sxm_80gb"', '"tpu_v1"')
+    for was, now in TOO_LARGE[kind]:
+        body = body.replace(was, now)
+    file = _study(tmp_path / "n", kind, body)
+    run = CliRunner().invoke(cli, ["report", str(file)])
+    assert isinstance(run.exception, ConfigError)
+    assert all(line.startswith(f"{file}: nothing could be run: ") for line in run.exception.problems)
+    assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("kind", "was", "now"),
+    [
+        ("batching", '["matmul"]', '["llama2_7b"]'),  # on the T4 alone, in part
+        ("bus_and_sports_car", '["matmul"]', '["llama2_13b"]'),  # on the A100 alone
+        ("neuroncores", "alexnet_conv", "llama2_70b"),
+        ("choose", '"nvidia_t4", "nvidia_a100_sxm_80gb"', '"tpu_v1"'),  # which nobody rents
+        ("choose", "[1, 100]", "[1e-9]"),  # ms
+        ("fallback", '"relu", "pool"', '"softmax"'),  # which ResNet-18 ends without
+    ],
+)
+def test_a_study_of_which_a_part_runs_is_written(kind: str, was: str, now: str, tmp_path: Path) -> None:
+    assert was in STUDIES[kind]
+    folder = _study(tmp_path / "p", kind, STUDIES[kind].replace(was, now)).parent
+    assert CliRunner().invoke(cli, ["report", str(folder)], catch_exceptions=False).exit_code == 0
+    assert (folder / "README.md").exists()
 
 
 def test_an_unknown_study_is_refused() -> None:

@@ -34,6 +34,11 @@ class Panel:
     title: str
     lines: tuple[Line, ...]
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to draw."""
+        return not any(line.points for line in self.lines)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineChart:
@@ -45,6 +50,11 @@ class LineChart:
     y_label: str
     y_unit: str = ""
     panels: tuple[Panel, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to draw."""
+        return all(panel.is_empty for panel in self.panels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +72,11 @@ class BarChart:
     log: bool = False
     """One part only: bars on a logarithmic axis."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to draw."""
+        return not self.rows
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WinnerMap:
@@ -74,6 +89,11 @@ class WinnerMap:
     xs: tuple[str, ...]
     ys: tuple[str, ...]
     cells: tuple[tuple[str, ...], ...]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody wins anywhere."""
+        return not any(cell for row in self.cells for cell in row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +114,11 @@ class RoofChart:
     panels: tuple[tuple[str, tuple[Roof, ...]], ...]
     marks: tuple[tuple[str, tuple[float, ...]], ...] = ()
     """Workloads and the intensities of their ops."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no roof to draw."""
+        return not any(roofs for _, roofs in self.panels)
 
 
 Chart = LineChart | BarChart | WinnerMap | RoofChart

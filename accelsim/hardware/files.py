@@ -72,7 +72,12 @@ def validate(model: type[M], data: Mapping[str, Any], label: str) -> M:
 def problems(error: ValidationError, model: type[BaseModel], data: Any) -> list[str]:
     """Return each problem as a line ``path: got X; want Y``, in the order of the model's fields."""
     found: list[str] = []
-    for detail in error.errors(include_url=False):
+    details = error.errors(include_url=False)
+    for detail in details:
+        # Pydantic counts the items of a list that are right: one with wrong items only is said to be too short.
+        within = any(d["loc"][: len(detail["loc"])] == detail["loc"] for d in details if d is not detail)
+        if detail["type"] == "too_short" and within:
+            continue
         loc, annotation = _walk(model, detail["loc"])
         found += _lines(dict(detail), loc, annotation, data)
     return list(dict.fromkeys(found))

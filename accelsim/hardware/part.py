@@ -12,7 +12,7 @@ from accelsim.base.errors import nearest
 MAX_DIMENSION = 2**40
 
 
-def _whole(value: object) -> object:
+def whole(value: object) -> object:
     """Let ``8e9`` stand for a whole number; anything else is judged by pydantic."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
@@ -25,7 +25,7 @@ def _known_dtype(name: str) -> str:
 
 Count = Annotated[
     int,
-    BeforeValidator(_whole),
+    BeforeValidator(whole),
     Field(ge=1, le=MAX_DIMENSION, strict=True, description="a whole number from 1 to 2^40"),
 ]
 Positive = Annotated[

@@ -15,10 +15,15 @@ MOST_ROWS = 40
 
 
 def study_files(findings: Findings, command: str) -> dict[str, bytes]:
-    """Every file by its name: ``README.md``, and for each chart a PDF and a PNG, for each table a CSV."""
+    """Every file by its name: ``README.md``, and for each chart a PDF and a PNG, for each table a CSV.
+
+    A chart that has nothing to draw is left out.
+    """
     files: dict[str, bytes] = {}
     captions: dict[str, str] = {}
     for chart in findings.charts:
+        if chart.is_empty:
+            continue
         plot = draw(chart)
         captions[chart.name] = plot.caption
         files[f"{chart.name}.pdf"] = figure_bytes(plot.figure, "pdf")

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 from accelsim.analysis.findings import Findings
-from accelsim.base.errors import ConfigError, nearest
+from accelsim.base.errors import ConfigError, InputError, nearest
 from accelsim.base.resources import PACKAGE
 from accelsim.hardware.files import read_toml, validate
 
@@ -38,7 +38,10 @@ def study_file(name_or_path: str) -> Path:
 
 
 def run_study(file: Path) -> Findings:
-    """Do what a study file says. Raises ConfigError with everything that is wrong in the file."""
+    """Do what a study file says.
+
+    Raises ConfigError with everything that is wrong in the file, and where nothing of it could be run.
+    """
     data = read_toml(file, str(file))
     kind = data.pop("study", None)
     kinds = study_kinds()
@@ -47,6 +50,9 @@ def run_study(file: Path) -> Findings:
         raise ConfigError(f"{file}: study: {said}; want one of {', '.join(kinds)}")
     module = import_module(f"{__name__}.{kind}")
     spec = validate(module.Spec, data, str(file))
-    found = module.findings(spec)
+    try:
+        found = module.findings(spec)
+    except InputError as error:
+        raise ConfigError(*(f"{file}: {problem}" for problem in error.problems)) from None
     assert isinstance(found, Findings)
     return found

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from accelsim.analysis.findings import Cell, Chart, Findings, Line, LineChart, Panel, Remark, Table
 from accelsim.hardware.loader import load_device
-from accelsim.study.compare import Entry, compare, largest_batch
+from accelsim.study.compare import Entry, largest_batch
 from accelsim.study.reports.common import (
+    Batch,
     Batches,
     Group,
     Names,
@@ -18,6 +20,8 @@ from accelsim.study.reports.common import (
     grid,
     listed,
     number,
+    once,
+    ran,
     told,
     weight_bytes_per_item,
 )
@@ -26,13 +30,20 @@ KNEE_SHARE = 0.9
 """The knee: the smallest batch that reaches this share of the best throughput."""
 
 
+def _names_once(groups: tuple[Group, ...]) -> tuple[Group, ...]:
+    once(tuple(group.name for group in groups))
+    return groups
+
+
 class Spec(StudySpec):
     """What a study of batching says."""
 
     workloads: Names
-    groups: tuple[Group, ...] = Field(min_length=1, description="a list of [[groups]] with name and devices")
+    groups: Annotated[tuple[Group, ...], AfterValidator(_names_once)] = Field(
+        min_length=1, description="a list of [[groups]] with name and devices"
+    )
     batches: Batches
-    most_held: int = Field(default=65536, ge=1, description="a whole number >= 1")
+    most_held: Batch = 65536
     """The search for the largest batch that memory holds ends here."""
 
 
@@ -65,9 +76,11 @@ def findings(spec: Spec) -> Findings:
     points = [
         p
         for p in grid(devices, spec.workloads, spec.batches)
-        if (p.options.batch or 1) <= max(1, holds[p.device, p.workload])
+        # What holds nothing is tried once, so that the reason is told; what was not looked for is tried, too.
+        if (p.options.batch or 1) < 2 * (holds[p.device, p.workload] or spec.batches[0])
+        or holds[p.device, p.workload] * 2 > spec.most_held
     ]
-    entries, refused = compare(points)
+    entries, refused = ran(points)
     curves = [
         Curve(device, workload, runs, holds[device, workload])
         for workload in spec.workloads

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from accelsim.analysis.findings import Cell, Findings, Line, LineChart, Panel, Remark, Table
-from accelsim.study.compare import Entry, compare
-from accelsim.study.reports.common import Batches, Names, StudySpec, grid, listed, number, told
+from accelsim.study.compare import Entry
+from accelsim.study.reports.common import Batches, Names, StudySpec, grid, listed, number, ran, told
 
 
 class Spec(StudySpec):
@@ -23,7 +23,7 @@ class Spec(StudySpec):
 
 def findings(spec: Spec) -> Findings:
     """Run all of them, and find for each pair the batch from which the bus needs less energy an item."""
-    entries, refused = compare(grid((*spec.buses, *spec.sports_cars), spec.workloads, spec.batches))
+    entries, refused = ran(grid((*spec.buses, *spec.sports_cars), spec.workloads, spec.batches))
     curves: dict[tuple[str, str], list[Entry]] = {}
     for e in entries:
         curves.setdefault((e.point.workload, e.point.device), []).append(e)
@@ -32,7 +32,7 @@ def findings(spec: Spec) -> Findings:
         for workload in spec.workloads
         for bus in spec.buses
         for car in spec.sports_cars
-        if (workload, bus) in curves and (workload, car) in curves
+        if _both(curves.get((workload, bus), ()), curves.get((workload, car), ()))
     ]
     return Findings(
         title=spec.title,
@@ -70,6 +70,11 @@ def findings(spec: Spec) -> Findings:
         tables=(_runs(entries), _crossings(crossings)),
         left_out=told(refused),
     )
+
+
+def _both(bus: Sequence[Entry], car: Sequence[Entry]) -> set[int]:
+    """Batches that both could run."""
+    return {e.result.batch for e in bus} & {e.result.batch for e in car}
 
 
 def _crossing(bus: Sequence[Entry], car: Sequence[Entry]) -> float | None:

@@ -7,16 +7,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from accelsim.analysis.findings import Cell, Findings, Remark, Table, WinnerMap
 from accelsim.hardware.loader import load_device
-from accelsim.study.compare import MILLION, SECONDS_PER_HOUR, Entry, compare
-from accelsim.study.reports.common import Batches, Names, StudySpec, grid, number, told
+from accelsim.hardware.part import Positive, Text
+from accelsim.study.compare import MILLION, SECONDS_PER_HOUR, Entry
+from accelsim.study.reports.common import Batches, Names, StudySpec, grid, number, once, ran, told
 from accelsim.study.sweep import Point
 
 Numbers = Annotated[
-    tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...],
+    tuple[Positive, ...],
+    AfterValidator(once),
     Field(min_length=1, description="a list of numbers > 0"),
 ]
 
@@ -29,11 +31,11 @@ class Spec(StudySpec):
     batches: Batches
     rates_per_s: Numbers
     limits_ms: Numbers
-    idle_gpu: str
+    idle_gpu: Text
     """A device that is rented whole and mostly idle at low rates ..."""
-    slice_of_one: str
+    slice_of_one: Text
     """... against one that is rented in slices ..."""
-    cpu: str
+    cpu: Text
     """... and a CPU."""
 
 
@@ -78,7 +80,9 @@ def serve(offers: Iterable[_Offer], rate_per_s: float, limit_s: float) -> _Deal 
 
 def findings(spec: Spec) -> Findings:
     """Run every device at every batch, and find the cheapest for each rate and limit."""
-    entries, refused = compare(_from_host(p) for p in grid(spec.devices, spec.workloads, spec.batches))
+    for name in (spec.idle_gpu, spec.slice_of_one, spec.cpu):
+        load_device(name)
+    entries, refused = ran([_from_host(p) for p in grid(spec.devices, spec.workloads, spec.batches)])
     unpriced = sorted({e.point.device for e in entries if e.usd_per_million is None})
     offers = {
         w: [_offer(e) for e in entries if e.point.workload == w and e.usd_per_million is not None]

@@ -3,21 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from accelsim.analysis.result import Result
+from accelsim.base.errors import ConfigError
 from accelsim.hardware.device import Device
 from accelsim.hardware.loader import load_device
-from accelsim.hardware.part import Text
+from accelsim.hardware.part import DTypeName, Text, whole
 from accelsim.simulation import Options
-from accelsim.study.compare import Refused
+from accelsim.study.compare import Entry, Refused, compare
 from accelsim.study.sweep import Point
 
-Names = Annotated[tuple[Text, ...], Field(min_length=1, description="a list of names")]
+T = TypeVar("T", str, int, float)
+MOST_REASONS = 20
+"""Why nothing could be run, that one message names."""
+
+
+def once(values: tuple[T, ...]) -> tuple[T, ...]:
+    """The values, of which none may stand twice. Raises ValueError."""
+    twice = [value for value in dict.fromkeys(values) if values.count(value) > 1]
+    if twice:
+        raise ValueError(f"want each once; {', '.join(map(str, twice))} stands twice")
+    return values
+
+
+Names = Annotated[tuple[Text, ...], AfterValidator(once), Field(min_length=1, description="a list of names")]
+Formats = Annotated[
+    tuple[DTypeName, ...], AfterValidator(once), Field(min_length=1, description="a list of number formats")
+]
+Batch = Annotated[
+    int,
+    BeforeValidator(whole),
+    Field(ge=1, le=2**20, strict=True, description="a whole number from 1 to 2^20"),
+]
 Batches = Annotated[
-    tuple[Annotated[int, Field(ge=1, le=2**20)], ...],
+    tuple[Batch, ...],
+    AfterValidator(once),
+    AfterValidator(lambda batches: tuple(sorted(batches))),
     Field(min_length=1, description="a list of whole numbers from 1 to 2^20"),
 ]
 
@@ -80,6 +104,23 @@ def weight_bytes_per_item(result: Result, device: Device) -> float:
         if count.action == read and count.operand == "weight"
     )
     return moved / result.steps / result.batch
+
+
+def ran(points: Sequence[Point], nothing: str = "nothing to run") -> tuple[list[Entry], list[Refused]]:
+    """Run every point as its device is used; those that cannot be run are told apart.
+
+    Raises ConfigError where none can be: with the reasons, or with ``nothing`` where there is no point at all.
+    """
+    entries, refused = compare(points)
+    if not entries:
+        raise none_ran(told(refused) or (nothing,))
+    return entries, refused
+
+
+def none_ran(reasons: Sequence[str]) -> ConfigError:
+    """The error of a study of which nothing could be run."""
+    more = [f"nothing could be run: {len(reasons) - MOST_REASONS} more reasons"] if len(reasons) > MOST_REASONS else []
+    return ConfigError(*(f"nothing could be run: {reason}" for reason in reasons[:MOST_REASONS]), *more)
 
 
 def told(refused: Iterable[Refused]) -> tuple[str, ...]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import Field
-
 from accelsim.analysis.findings import BarChart, Cell, Findings, Remark, Table
 from accelsim.analysis.result import COMPONENTS
+from accelsim.base.errors import ConfigError, nearest
 from accelsim.hardware.energy import EnergyRow, load_energy_table, table_rows
 from accelsim.hardware.part import Text
-from accelsim.study.compare import Entry, compare
-from accelsim.study.reports.common import Names, StudySpec, grid, listed, number, told
+from accelsim.study.compare import Entry
+from accelsim.study.reports.common import Batch, Names, StudySpec, grid, listed, number, ran, told
 
 MEMORY_WORDS = "dram"
 
@@ -28,15 +27,19 @@ class Spec(StudySpec):
     """The row that all are compared with."""
     devices: Names
     workloads: Names
-    batch: int = Field(default=1, ge=1, description="a whole number >= 1")
+    batch: Batch = 1
 
 
 def findings(spec: Spec) -> Findings:
     """The table as a figure, and the same accounting for whole networks."""
     rows = {row.name: row for row in table_rows(load_energy_table(spec.node))}
-    chosen = [rows[name] for name in spec.actions if name in rows]
-    entries, refused = compare(grid(spec.devices, spec.workloads, [spec.batch]))
-    absent = tuple(f"{name}: no such row in the energy table" for name in spec.actions if name not in rows)
+    named = [(f"actions[{i}]", name) for i, name in enumerate(spec.actions)] + [("dram", spec.dram), ("add", spec.add)]
+    unknown = [f"{key}: got {name!r}; no such row at {spec.node} nm{nearest(name, rows)}; `accelsim energy` lists them"
+               for key, name in named if name not in rows]  # fmt: skip
+    if unknown:
+        raise ConfigError(*unknown)
+    chosen = [rows[name] for name in spec.actions]
+    entries, refused = ran(grid(spec.devices, spec.workloads, [spec.batch]))
     return Findings(
         title=spec.title,
         lead=(
@@ -61,7 +64,7 @@ def findings(spec: Spec) -> Findings:
             _shares(entries),
         ),
         tables=(_actions(chosen), _joules(entries)),
-        left_out=(*absent, *told(refused)),
+        left_out=told(refused),
     )
 
 
@@ -101,16 +104,14 @@ def _joules(entries: Sequence[Entry]) -> Table:
 
 
 def _remarks(spec: Spec, rows: dict[str, EnergyRow], entries: Sequence[Entry]) -> list[Remark]:
-    remarks = []
-    if spec.dram in rows and spec.add in rows:
-        times = rows[spec.dram].pj / rows[spec.add].pj
-        remarks.append(
-            Remark(
-                f"A DRAM word ({spec.dram}) costs {number(rows[spec.dram].pj)} pJ, {number(times)} times {spec.add}.",
-                spec.claim(0),
-                "bears out" if times >= 100 else "contradicts",
-            )
+    times = rows[spec.dram].pj / rows[spec.add].pj
+    remarks = [
+        Remark(
+            f"A DRAM word ({spec.dram}) costs {number(rows[spec.dram].pj)} pJ, {number(times)} times {spec.add}.",
+            spec.claim(0),
+            "bears out" if times >= 100 else "contradicts",
         )
+    ]
     for e in entries:
         parts = e.result.energy_breakdown_j
         moved, computed = sum(parts[p] for p in ("register", "sram", "dram", "link")), parts["mac"]

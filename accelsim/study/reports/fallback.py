@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from accelsim.analysis.findings import Cell, Findings, Line, LineChart, Panel, Remark, Table
 from accelsim.analysis.result import Result
 from accelsim.base.errors import InputError
-from accelsim.hardware.device import Device
+from accelsim.hardware.device import Device, Function, OpKind
 from accelsim.hardware.loader import load_device
 from accelsim.hardware.part import Text
 from accelsim.simulation import Options, simulate
-from accelsim.study.reports.common import Names, StudySpec, number
+from accelsim.study.reports.common import Batch, StudySpec, none_ran, number, once
 from accelsim.workload.library import load_workload
 from accelsim.workload.ops import FUNCTIONS
 
@@ -26,15 +27,24 @@ class Case(BaseModel):
 
     device: Text
     workload: Text
-    batch: int = Field(ge=1, description="a whole number >= 1")
-    taken: Names
+    batch: Batch
+    taken: Annotated[
+        tuple[Literal[OpKind, Function], ...],
+        AfterValidator(once),
+        Field(min_length=1, description="a list of kinds of op and functions"),
+    ]
     """Kinds of op (``softmax``) or functions (``gelu``), in the order in which they go."""
+
+
+def _differ(cases: tuple[Case, ...]) -> tuple[Case, ...]:
+    once(tuple(f"{case.workload} on {case.device} at batch {case.batch}" for case in cases))
+    return cases
 
 
 class Spec(StudySpec):
     """What the study says."""
 
-    cases: tuple[Case, ...] = Field(min_length=1, description="a list of [[cases]]")
+    cases: Annotated[tuple[Case, ...], AfterValidator(_differ)] = Field(min_length=1, description="a list of [[cases]]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +69,12 @@ def findings(spec: Spec) -> Findings:
             try:
                 steps.append(_step(case, device, lacking))
             except InputError as error:
-                left_out.append(f"{case.workload} on {case.device} without {', '.join(lacking)}: {error}")
+                without = f" without {', '.join(lacking)}" if lacking else ""
+                left_out.append(f"{case.workload} on {case.device}{without}: {'; '.join(error.problems)}")
+                if not lacking:
+                    break  # there is nothing to compare with
+    if not steps:
+        raise none_ran(left_out)
     return Findings(
         title=spec.title,
         lead=(

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from accelsim.analysis.findings import BarChart, Cell, Findings, Remark, Table
 from accelsim.analysis.result import Result
-from accelsim.base.errors import InputError
+from accelsim.base.errors import ConfigError, InputError
 from accelsim.hardware.loader import load_device
 from accelsim.hardware.part import Text
 from accelsim.placement import Placed, simulate_together
 from accelsim.simulation import Options, simulate
-from accelsim.study.reports.common import Batches, StudySpec, number, weight_bytes_per_item
+from accelsim.study.reports.common import Batches, StudySpec, none_ran, number, weight_bytes_per_item
 
 
 class Spec(StudySpec):
@@ -35,6 +35,9 @@ def findings(spec: Spec) -> Findings:
     """Run each model each way."""
     device = load_device(spec.device)
     cores = device.core.count
+    if device.core.gang or cores < 2:
+        have = "one op is spread over all of its cores" if device.core.gang else "it has one core"
+        raise ConfigError(f"device: got {spec.device!r}: {have}; want a device with several cores of their own")
     ways: list[_Way] = []
     left_out: list[str] = []
     for model in (spec.fits, spec.does_not_fit):
@@ -48,16 +51,21 @@ def findings(spec: Spec) -> Findings:
                     ways.append(_Way(name, model, simulate(spec.device, model, options=options)))
                 except InputError as error:
                     left_out.append(f"{model} at batch {batch}, {name}: {'; '.join(error.problems)}")
+    if not ways:
+        raise none_ran(left_out)
     half = cores // 2
-    both = simulate_together(
-        spec.device,
-        [Placed(spec.fits, 0, half - 1), Placed(spec.does_not_fit, half, cores - 1)],
-        options=Options(batch=max(spec.batches)),
-    )
-    ways += [
-        _Way(f"{half} copies beside the other model", model, result)
-        for model, result in zip((spec.fits, spec.does_not_fit), both, strict=True)
-    ]
+    try:
+        both = simulate_together(
+            spec.device,
+            [Placed(spec.fits, 0, half - 1), Placed(spec.does_not_fit, half, cores - 1)],
+            options=Options(batch=max(spec.batches)),
+        )
+        ways += [
+            _Way(f"{half} copies beside the other model", model, result)
+            for model, result in zip((spec.fits, spec.does_not_fit), both, strict=True)
+        ]
+    except InputError as error:
+        left_out.append(f"{spec.fits} beside {spec.does_not_fit}: {'; '.join(error.problems)}")
     return Findings(
         title=spec.title,
         lead=(

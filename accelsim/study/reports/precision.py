@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pydantic import Field
-
 from accelsim.analysis.findings import Cell, Findings, Line, LineChart, Panel, Remark, Table
 from accelsim.base.dtypes import DTYPES, bits
 from accelsim.hardware.loader import load_device
-from accelsim.study.compare import Entry, compare
-from accelsim.study.reports.common import Names, StudySpec, grid, number, told
+from accelsim.study.compare import Entry
+from accelsim.study.reports.common import Batch, Formats, Names, StudySpec, grid, listed, number, ran, told
 
 
 class Spec(StudySpec):
     """What the study says."""
 
     devices: Names
-    formats: Names
+    formats: Formats
     workload: str
-    batch: int = Field(default=8, ge=1, description="a whole number >= 1")
+    batch: Batch = 8
     params: dict[str, int] = {}  # noqa: RUF012 - pydantic copies it
 
 
@@ -32,7 +30,9 @@ def findings(spec: Spec) -> Findings:
         if load_device(device).computes(name)
         for p in grid([device], [spec.workload], [spec.batch], params={spec.workload: spec.params}, precision=name)
     ]
-    entries, refused = compare(points)
+    entries, refused = ran(
+        points, f"none of {listed(list(spec.devices))} multiplies in any of {listed(list(spec.formats))}"
+    )
     by_device = {d: [e for e in entries if e.point.device == d] for d in spec.devices}
     by_device = {d: sorted(own, key=lambda e: -bits(e.result.precision)) for d, own in by_device.items() if own}
     return Findings(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import Field
-
 from accelsim.analysis.findings import Cell, Findings, Remark, Roof, RoofChart, Table
 from accelsim.base.dtypes import bits
 from accelsim.hardware.loader import load_device
-from accelsim.study.reports.common import Names, StudySpec, listed, number
+from accelsim.hardware.part import DTypeName
+from accelsim.study.reports.common import Batch, Formats, Names, StudySpec, listed, none_ran, number
 from accelsim.workload.graph import Graph
 from accelsim.workload.library import load_workload
 from accelsim.workload.ops import Op
@@ -20,10 +19,10 @@ class Spec(StudySpec):
     """What the study says."""
 
     devices: Names
-    formats: Names
+    formats: Formats
     workloads: Names
-    batch: int = Field(default=1, ge=1, description="a whole number >= 1")
-    marked_in: str
+    batch: Batch = 1
+    marked_in: DTypeName
     """The format in which the networks' intensities are drawn."""
 
 
@@ -44,6 +43,9 @@ def findings(spec: Spec) -> Findings:
             )  # fmt: skip
         if roofs:
             panels.append((name, tuple(roofs)))
+    if not panels:
+        devices_said, formats_said = listed(list(spec.devices)), listed(list(spec.formats))
+        raise none_ran([f"none of {devices_said} has a DRAM and multiplies in any of {formats_said}"])
     graphs = [set_precision(load_workload(name, batch=spec.batch), spec.marked_in) for name in spec.workloads]
     marks = tuple((graph.name, _intensities(graph)) for graph in graphs)
     without = [device.name for device in devices if device.dram is None]
