@@ -146,14 +146,32 @@ def test_a_line_that_a_crash_cut_short_is_measured_again(tmp_path, numpy_backend
     whole = file.read_text(encoding="utf-8")
     file.write_text(whole[:-20], encoding="utf-8")
     assert missing([tiny(size=4), tiny(size=5)], numpy_backend, file) == [tiny(size=5)]
-    assert whole.startswith(file.read_text(encoding="utf-8"))
+    list(measure([tiny(size=5)], numpy_backend, file, BRIEF))
+    assert missing([tiny(size=4), tiny(size=5)], numpy_backend, file) == []
+    assert len(file.read_text(encoding="utf-8").splitlines()) == 3
+    file.write_text(whole[:10], encoding="utf-8")
+    list(measure([tiny(size=4)], numpy_backend, file, BRIEF))
+    assert file.read_text(encoding="utf-8").splitlines()[0] == ",".join(COLUMNS)
 
 
-def test_a_file_of_something_else_is_refused(tmp_path, numpy_backend):
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a,b\n1,2\n", "has other columns than a file of measurements"),
+        ("a letter, without an end of its last line", "has other columns"),
+        ("device,op\nmine,", "has other columns"),
+        (",".join(COLUMNS) + "\nx,y\n", "line 2: 2 cells; want 30"),
+        (",".join(COLUMNS) + "\n" + ",".join("x" for _ in (*COLUMNS, "more")) + "\n", "line 2: 31 cells; want 30"),
+        (",".join(COLUMNS) + "\n" + "x" * 200_000 + "\n", "not CSV: field larger"),
+        ("\x00\n", "has other columns"),
+    ],
+)
+def test_a_file_of_something_else_is_refused_and_left_as_it_is(tmp_path, numpy_backend, content, said):
     file = tmp_path / "m.csv"
-    file.write_text("a,b\n1,2\n", encoding="utf-8")
-    with pytest.raises(InputError, match="has other columns than a file of measurements"):
+    file.write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=said):
         missing([tiny()], numpy_backend, file)
+    assert file.read_text(encoding="utf-8") == content
 
 
 def test_what_the_library_lacks_or_memory_cannot_hold_yields_no_row(tmp_path, numpy_backend):

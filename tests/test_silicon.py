@@ -81,13 +81,115 @@ def test_absent_columns_count_as_empty(tmp_path: Path) -> None:
 
 
 def test_wrong_rows_are_named_by_their_lines(tmp_path: Path) -> None:
-    rows = [GEMM | {"M": "many"}, GEMM | {"latency_us": "-1"}, GEMM]
+    rows = [GEMM | {"M": "many"}, GEMM | {"latency_us": "-1"}, GEMM | {"K": ""}]
     with pytest.raises(InputError) as error:
         judge.judge(_write(tmp_path / "ops.csv", *rows))
     assert "line 2, M: 'many'" in str(error.value)
     assert "line 3, latency_us" in str(error.value)
     with pytest.raises(InputError, match="latency_us"):
         judge.judge(_write(tmp_path / "bad.csv", {"device": "x", "op": "gemm", "dtype": "fp16"}))
+
+
+CONV = GEMM | {
+    "op": "conv2d", "c_in": "3", "h_in": "224", "w_in": "224", "c_out": "64", "kh": "7", "kw": "7", "stride": "2",
+    "pad": "3", "window": "", "power_w": "", "extra": "", "framework": "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ({"M": "many"}, "M: 'many': want a whole number from 0 to"),
+        ({"M": "1_0"}, "M: '1_0'"),
+        ({"N": "2.5"}, "N: '2.5'"),
+        ({"batch": "-1"}, "batch: '-1'"),
+        ({"batch": "9" * 5000}, "want a whole number"),
+        ({"batch": "1e999"}, "batch: '1e999'"),
+        ({"latency_us": "nan"}, "latency_us: 'nan': want a number from"),
+        ({"latency_us": ""}, "latency_us: ''"),
+        ({"power_w": "inf"}, "power_w: 'inf'"),
+        ({"dtype": ""}, "dtype: '': want a number format"),
+        ({"extra": "stride_w=abc"}, "extra, stride_w: 'abc': want a whole number from 1"),
+        ({"extra": "stride_w=0"}, "extra, stride_w: '0'"),
+        ({"extra": "stride_w="}, "extra, stride_w: ''"),
+        ({"extra": "pad_w=-1"}, "extra, pad_w: '-1': want a whole number from 0"),
+        ({"extra": "threads=two"}, "extra, threads: 'two'"),
+        ({"kh": "999"}, "kh: '999': want a window"),
+        ({"source_repo": "hearsay"}, "source_repo 'hearsay': no protocol"),
+        ({"op": "rnn_lstm", "rows": "1e9", "cols": "8"}, "rows: '1e9': want a whole number from 1 to 65536"),
+        ({"op": "moe_fused", "extra": "experts=1e9"}, "extra, experts: '1e9'"),
+        ({"op": "moe_fused", "extra": "dist=power_law_x"}, "extra, dist: 'x': want power_law_X"),
+        ({"op": "moe_fused", "extra": "dist=power_law_1"}, "extra, dist: '1'"),
+    ],
+)
+def test_a_wrong_cell_of_a_kernel_is_named(tmp_path: Path, cells: dict[str, str], said: str) -> None:
+    file = _write(tmp_path / "ops.csv", CONV | {"rows": "", "cols": ""}, CONV | {"rows": "", "cols": ""} | cells)
+    with pytest.raises(InputError) as error:
+        judge.judge(file)
+    assert str(error.value).startswith(f"{file}, line 3, ")
+    assert said in str(error.value)
+
+
+def test_widths_of_strides_and_pads_are_whole_numbers_however_they_are_written() -> None:
+    (op,) = build(Measurement(2, CONV | {"extra": "stride_w=4e0;pad_w=0"}))
+    assert op.outputs[0].shape == (1, 64, 112, 55)  # (224 - 7) // 4 + 1
+
+
+def test_a_format_that_is_not_known_is_counted_and_named(tmp_path: Path) -> None:
+    rows = [GEMM | {"dtype": dtype} for dtype in ("fp6", "bfloat16/kv-fp6", "bf16")]
+    judged = judge.judge(_write(tmp_path / "ops.csv", *rows))[1]
+    assert judge.unmodelled(judged) == {"dtype fp6": 1, "dtype bfloat16/kv-fp6": 1}
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ({"throughput_per_s": "abc"}, "throughput_per_s: 'abc': want a number from"),
+        ({"throughput_per_s": "inf"}, "throughput_per_s: 'inf'"),
+        ({"throughput_per_s": "0"}, "throughput_per_s: '0'"),
+        ({"latency_ms": "nan"}, "latency_ms: 'nan'"),
+        ({"latency_ms": "-1"}, "latency_ms: '-1'"),
+        ({"batch": "1.5"}, "batch: '1.5': want a whole number from 1"),
+        ({"n_devices": "0"}, "n_devices: '0'"),
+        ({"consistency": "good"}, "consistency: 'good'"),
+    ],
+)
+def test_a_wrong_cell_of_a_network_is_named_with_all_others(tmp_path: Path, cells: dict[str, str], said: str) -> None:
+    file = _write(tmp_path / "models.csv", NETWORK, NETWORK | cells, NETWORK | {"batch": "none"})
+    with pytest.raises(InputError) as error:
+        models.judge(file)
+    assert [problem.split(": ")[0] for problem in error.value.problems] == [
+        f"{file}, line 3, {said.split(':')[0]}", f"{file}, line 4, batch"
+    ]  # fmt: skip
+    assert said in error.value.problems[0]
+
+
+@pytest.mark.parametrize("suite", ["ops", "models"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "missing"),
+        (b"a,b\n1,2\n", "missing"),
+        (b"HEADER\n", "has no rows"),
+        (b"HEADER\nx\n", "line 2: 1 cells; want"),
+        (b"HEADER,device\n", "column 'device': stands twice"),
+        (b'HEADER\n"' + b"x" * 200_000 + b'"\n', "not CSV: field larger"),
+        (b"\xff\xfe", "not a text file in UTF-8"),
+    ],
+)
+def test_a_file_that_is_none_of_measurements_is_refused(suite: str, content: bytes, said: str, tmp_path: Path) -> None:
+    header = ",".join(GEMM if suite == "ops" else NETWORK).encode()
+    file = tmp_path / "file.csv"
+    file.write_bytes(content.replace(b"HEADER", header))
+    done = CliRunner().invoke(cli, ["validate", suite, "--data", str(file)])
+    assert isinstance(done.exception, InputError)
+    assert said in str(done.exception)
+    assert done.output == ""
+
+
+def test_a_file_of_training_alone_has_nothing_to_judge(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no row has the task 'inference'; there are 'training'"):
+        models.judge(_write(tmp_path / "models.csv", NETWORK | {"task": "training"}))
 
 
 def test_json_has_the_errors_by_group(tmp_path: Path) -> None:
@@ -241,7 +343,7 @@ def test_a_row_of_experts_is_two_products_of_the_experts_that_are_hit() -> None:
     assert sum(t.bytes for t in up.weights) == 8 * 4096 * 1024 * 2
     assert act.functions == {"silu"}
     assert total.outputs[0].shape == (4, 4096)
-    with pytest.raises(InputError, match="topk=x: want a whole number"):
+    with pytest.raises(InputError, match="extra, topk: 'x': want a whole number"):
         build(Measurement(2, {**cells, "extra": "topk=x"}))
 
 

@@ -42,7 +42,10 @@ def command(device: str, csv: str, rows_of: str | None, ops: str | None, calls: 
     loaded = load_device(device)
     _, rows = read_measurements(Path(csv))
     chosen = _chosen(loaded, rows, rows_of, options.words(ops, "--op") if ops else None, csv)
-    fitted = calibrated(loaded, chosen, most_calls=calls, progress=_progress)
+    try:
+        fitted = calibrated(loaded, chosen, most_calls=calls, progress=_progress)
+    except InputError as error:
+        raise InputError(*(f"{csv}: {problem}" for problem in error.problems)) from None
     if sys.stderr.isatty():
         click.echo("\r" + " " * 78 + "\r", nl=False, err=True)
     if out is not None:

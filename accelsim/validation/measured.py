@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from accelsim.base.csv_rows import finite, read_csv
 from accelsim.base.errors import InputError
 from accelsim.base.resources import PACKAGE
 
@@ -48,27 +48,22 @@ class Line:
 
     def integer(self, column: str) -> int:
         """A whole number."""
-        return int(self.real(column))
+        value = self.real(column)
+        if not value.is_integer():
+            raise InputError(f"{self.file}, line {self.number}, {column}: {self.cells[column]!r}: want a whole number")
+        return int(value)
 
     def real(self, column: str) -> float:
         """A number."""
-        try:
-            return float(self.cells[column])
-        except ValueError:
-            raise InputError(
-                f"{self.file}, line {self.number}, {column}: {self.cells[column]!r}: want a number"
-            ) from None
+        value = finite(self.cells[column])
+        if value is None:
+            raise InputError(f"{self.file}, line {self.number}, {column}: {self.cells[column]!r}: want a number")
+        return value
 
 
 def read_rows(file: Path, columns: Sequence[str]) -> Iterator[Line]:
-    """Rows of a measured CSV file that has (at least) these columns."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: cannot be read: {error}") from None
-    rows = csv.DictReader(text.splitlines(), restval="")
-    lacking = [column for column in columns if column not in (rows.fieldnames or ())]
-    if lacking:
-        raise InputError(*(f"{file}: column {column!r}: missing" for column in lacking))
-    for cells in rows:
-        yield Line(file, rows.line_num, {key: value or "" for key, value in cells.items() if isinstance(key, str)})
+    """Rows of a measured CSV file that has (at least) these columns, and at least one row."""
+    rows = read_csv(file, columns)[1]
+    if not rows:
+        raise InputError(f"{file}: has no rows")
+    return (Line(file, number, cells) for number, cells in rows)

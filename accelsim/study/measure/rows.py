@@ -9,16 +9,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from accelsim.base.csv_rows import SIZES, csv_text, parse_csv
 from accelsim.base.errors import InputError
 from accelsim.study.measure import machine
 from accelsim.study.measure.backend import Backend
 from accelsim.study.measure.cases import Case
 from accelsim.study.measure.timing import Budget, Timing, time_call
 
-SIZES = (
-    "batch", "M", "N", "K", "rows", "cols", "c_in", "h_in", "w_in", "c_out", "kh", "kw", "stride", "pad",
-    "q_len", "kv_len", "heads", "kv_heads", "head_dim", "window",
-)  # fmt: skip
 COLUMNS = (
     *("device", "op", "dtype"), *SIZES,
     *("extra", "latency_us", "power_w", "framework", "timing", "source_repo", "licence"),
@@ -35,7 +32,10 @@ class Measured:
 
 
 def missing(cases: Sequence[Case], backend: Backend, file: Path) -> list[Case]:
-    """Cases that the file does not hold yet, measured alike. Raises InputError for a file with other columns."""
+    """Cases that the file does not hold yet, measured alike; the file is not touched.
+
+    Raises InputError for a file of something else.
+    """
     held = {_key(row) for row in _rows(file)}
     return [case for case in cases if _key(_plain(case, backend)) not in held]
 
@@ -49,6 +49,7 @@ def measure(
     without a row.
     """
     facts = machine.facts()
+    _end_whole(file)
     if not file.exists() or not file.stat().st_size:
         _append(file, _line(COLUMNS))
     for case in cases:
@@ -75,7 +76,7 @@ def _plain(case: Case, backend: Backend) -> dict[str, str]:
 
 def _key(row: dict[str, str]) -> tuple[str, ...]:
     threads = next((part for part in row.get("extra", "").split(";") if part.startswith("threads=")), "")
-    return (*(row.get(column) or "" for column in ("device", "op", "dtype", *SIZES, "framework")), threads)
+    return (*(row.get(column, "") for column in ("device", "op", "dtype", *SIZES, "framework")), threads)
 
 
 def _cells(case: Case, backend: Backend, timing: Timing, budget: Budget, facts: dict[str, str]) -> list[str]:
@@ -114,17 +115,19 @@ def _append(file: Path, line: str) -> None:
 
 
 def _rows(file: Path) -> list[dict[str, str]]:
-    """What the file holds; a line that a crash cut short is taken away."""
+    """What the file holds in whole lines; a crash may have cut the last one short."""
     if not file.exists():
         return []
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: cannot be read: {error}") from None
-    if text and not text.endswith("\n"):
-        text = text[: text.rfind("\n") + 1]
-        file.write_text(text, encoding="utf-8")
-    reader = csv.DictReader(text.splitlines())
-    if text and tuple(reader.fieldnames or ()) != COLUMNS:
+    text = csv_text(file)
+    whole = text[: text.rfind("\n") + 1]
+    columns, rows = parse_csv(whole, file)
+    if tuple(columns) != COLUMNS and (whole or not _line(COLUMNS).startswith(text)):
         raise InputError(f"{file}: has other columns than a file of measurements; want a new file, or one of these")
-    return list(reader)
+    return [cells for _, cells in rows]
+
+
+def _end_whole(file: Path) -> None:
+    """Take away a last line that was cut short."""
+    if file.is_file():
+        with file.open("r+b") as lines:
+            lines.truncate(lines.read().rfind(b"\n") + 1)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from accelsim.base.errors import InputError
+from accelsim.base.csv_rows import finite
+from accelsim.base.dtypes import DTYPES
 from accelsim.base.units import ceil_div
 from accelsim.validation.silicon.experts import share
-from accelsim.validation.silicon.protocol import protocol_of
+from accelsim.validation.silicon.protocol import protocol_for
 from accelsim.validation.silicon.rows import Measurement
 from accelsim.workload.gradients import FilterGradient, InputGradient
 from accelsim.workload.ops import Attention, Conv2d, Elementwise, Matmul, Norm, Op, Reduction, Role, Softmax, Tensor
@@ -56,6 +57,17 @@ def formats(cell: str) -> Formats:
     return Formats(plain, plain, kept, block_scaled=main.endswith("_block"))
 
 
+def _formats(row: Measurement) -> Formats:
+    """The formats of a row. Raises UnmodelledError for one that is not known, InputError where none is said."""
+    cell = row.text("dtype")
+    if not cell:
+        raise row.wrong("dtype", cell, "a number format")
+    found = formats(cell)
+    if not {found.compute, found.weight, found.kv_cache} <= DTYPES.keys():
+        raise UnmodelledError(f"dtype {cell}")
+    return found
+
+
 Builder = Callable[[Measurement], tuple[Op, ...]]
 _BUILDERS: dict[str, Builder] = {}
 
@@ -96,7 +108,7 @@ def _tensor(name: str, shape: tuple[int, ...], dtype: str, role: Role = "activat
 
 @builds("gemm", "linear")
 def _gemm(row: Measurement) -> tuple[Op, ...]:
-    kinds = formats(row.text("dtype"))
+    kinds = _formats(row)
     if row.text("dtype") == "int8_wo" and row.text("framework").startswith("SGLang"):
         kinds = formats("int8")  # 1.1e15 a second on an H100 is beyond the peak of bf16: activations are rounded too
     batch, m, n, k = row.whole("batch", 1), row.whole("M"), row.whole("N"), row.whole("K")
@@ -111,7 +123,7 @@ def _gemm(row: Measurement) -> tuple[Op, ...]:
 
 @builds("bmm")
 def _bmm(row: Measurement) -> tuple[Op, ...]:
-    dtype = formats(row.text("dtype")).compute
+    dtype = _formats(row).compute
     batch, m, n, k = row.whole("batch", 1), row.whole("M"), row.whole("N"), row.whole("K")
     a, b, c = (_tensor(name, (batch, *shape), dtype) for name, shape in (("a", (m, k)), ("b", (k, n)), ("c", (m, n))))
     return (Matmul(name="bmm", inputs=(a, b), outputs=(c,), m=m, k=k, n=n, batch=batch),)
@@ -119,14 +131,15 @@ def _bmm(row: Measurement) -> tuple[Op, ...]:
 
 @builds("conv2d", "conv2d_bwd_data", "conv2d_bwd_filter")
 def _conv2d(row: Measurement) -> tuple[Op, ...]:
-    kinds = formats(row.text("dtype"))
+    kinds = _formats(row)
     batch, c_in, c_out = row.whole("batch", 1), row.whole("c_in"), row.whole("c_out")
     size, window = (row.whole("h_in"), row.whole("w_in")), (row.whole("kh"), row.whole("kw"))
-    stride = (row.whole("stride", 1), int(row.extra.get("stride_w") or row.whole("stride", 1)))
-    pad = (row.whole("pad", 0, least=0), int(row.extra.get("pad_w") or row.whole("pad", 0, least=0)))
+    stride_h, pad_h = row.whole("stride", 1), row.whole("pad", 0, least=0)
+    stride = (stride_h, row.whole_extra("stride_w", stride_h))
+    pad = (pad_h, row.whole_extra("pad_w", pad_h, least=0))
     h, w = ((x + 2 * p - f) // s + 1 for x, p, f, s in zip(size, pad, window, stride, strict=True))
     if min(h, w) < 1:
-        raise InputError(f"line {row.number}: a window of {window} does not fit into {size} with pad {pad}")
+        raise row.wrong("kh", str(window[0]), f"a window, here {window}, that fits into {size} with pad {pad}")
     image = _tensor("x", (batch, c_in, *size), kinds.compute)
     filters = _tensor("w", (c_out, c_in, *window), kinds.weight, "weight")
     result = _tensor("y", (batch, c_out, h, w), kinds.compute)
@@ -156,6 +169,8 @@ def _conv2d(row: Measurement) -> tuple[Op, ...]:
     )
 
 
+MOST_STEPS = 2**16
+"""Of a recurrent layer: each is an op of its own."""
 CELLS = {
     "rnn_vanilla": (1, ("tanh",)),
     "rnn_lstm": (4, ("sigmoid", "tanh", "mul", "add")),
@@ -170,8 +185,8 @@ def _recurrent(row: Measurement) -> tuple[Op, ...]:
 
     What comes from the layer's input is not part of it (``CUDNN_SKIP_INPUT`` in DeepBench's rnn_bench).
     """
-    kinds = formats(row.text("dtype"))
-    batch, steps, hidden = row.whole("batch", 1), row.whole("rows"), row.whole("cols")
+    kinds = _formats(row)
+    batch, steps, hidden = row.whole("batch", 1), row.whole("rows", most=MOST_STEPS), row.whole("cols")
     gates, functions = CELLS[row.text("op")]
     wide = gates * hidden
     state, made = _tensor("h", (batch, hidden), kinds.compute), _tensor("gates", (batch, wide), kinds.compute)
@@ -187,7 +202,7 @@ def _recurrent(row: Measurement) -> tuple[Op, ...]:
 
 
 def _matrix(row: Measurement, *names: str) -> list[Tensor]:
-    dtype = formats(row.text("dtype")).compute
+    dtype = _formats(row).compute
     return [_tensor(name, (row.whole("rows"), row.whole("cols")), dtype) for name in names]
 
 
@@ -225,7 +240,7 @@ PHI2 = {"mlp_act": 10240, "input_layernorm": 2560}
 
 def _of_phi2(row: Measurement) -> bool:
     """Whether a row is of Phi-2 (Microsoft, 2023): by its op among the extras and its width before slicing."""
-    slices = _extra(row, "tp")
+    slices = row.whole_extra("tp", 1)
     return any(op in row.extra and row.whole("cols") * slices == width for op, width in PHI2.items())
 
 
@@ -241,7 +256,7 @@ def _gated(row: Measurement) -> tuple[Op, ...]:
 
 @builds("attention_prefill", "attention_decode", "attention_encoder")
 def _attention(row: Measurement) -> tuple[Op, ...]:
-    kinds = formats(row.text("dtype"))
+    kinds = _formats(row)
     batch, heads, kv_heads, head_dim = (row.whole(c) for c in ("batch", "heads", "kv_heads", "head_dim"))
     q_len, kv_len = row.whole("q_len"), row.whole("kv_len")
     causal = row.text("op") != "attention_encoder"
@@ -272,13 +287,11 @@ def _experts(row: Measurement) -> tuple[Op, ...]:
 
     The products of experts are one grid of tiles; they stand here as a batch of products of their mean size.
     """
-    kinds = formats(row.text("dtype"))
+    kinds = _formats(row)
     tokens, inner, width = row.whole("M"), row.whole("N"), row.whole("K")
-    choices, experts, devices, slices = (_extra(row, key) for key in ("topk", "experts", "ep", "tp"))
-    law, _, exponent = row.extra.get("dist", "balanced").rpartition("_")
-    here = protocol_of(*map(row.text, ("source_repo", "timing", "framework", "device"))).local_experts
-    steep = float(exponent) if law == "power_law" else None
-    mine = share(tokens, choices, experts, devices, steep, all_here=here)
+    choices, devices, slices = (row.whole_extra(key, 1) for key in ("topk", "ep", "tp"))
+    experts = row.whole_extra("experts", 1, most=MOST_EXPERTS)
+    mine = share(tokens, choices, experts, devices, _steepness(row), all_here=protocol_for(row).local_experts)
     n, each = max(1, inner // slices), ceil_div(mine.tokens, mine.experts)
     out = kinds.compute if kinds.compute not in {"fp8", "fp4", "int8"} else "bf16"
 
@@ -301,8 +314,16 @@ def _experts(row: Measurement) -> tuple[Op, ...]:
     )
 
 
-def _extra(row: Measurement, key: str) -> int:
-    text = row.extra.get(key, "1")
-    if not text.isdecimal() or not int(text):
-        raise InputError(f"line {row.number}, extra: {key}={text}: want a whole number >= 1")
-    return int(text)
+MOST_EXPERTS, STEEPEST = 2**16, 10.0
+"""Of a mixture of experts, and of the power law by which tokens fall on them."""
+
+
+def _steepness(row: Measurement) -> float | None:
+    """The exponent of the power law by which tokens fall on experts; None where all get alike."""
+    law, _, exponent = row.extra.get("dist", "").rpartition("_")
+    if law != "power_law":
+        return None
+    value = finite(exponent)
+    if value is None or not 1 < value <= STEEPEST:
+        raise row.wrong("extra, dist", exponent, f"power_law_X, X a number > 1 and <= {STEEPEST:g}")
+    return value

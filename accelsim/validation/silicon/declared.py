@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from accelsim.base.csv_rows import raise_for
 from accelsim.base.errors import InputError
 from accelsim.hardware.cpu import CpuFactors
 from accelsim.hardware.device import Device
@@ -128,12 +129,16 @@ def rows_by_class(
     machine = whole(device)
     found: dict[KernelClass, list[Measurement]] = {}
     lacking: dict[str, int] = {}
+    wrong: list[str] = []
     for row in rows:
         try:
             predicted_on(machine, row)
             found.setdefault(kernel_class(device, build(row)[-1]), []).append(row)
         except UnmodelledError as error:
             lacking[str(error)] = lacking.get(str(error), 0) + 1
+        except InputError as error:
+            wrong += error.problems
+    raise_for(wrong)
     return {kind: found[kind] for kind in CLASSES if kind in found}, lacking
 
 

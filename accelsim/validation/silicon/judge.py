@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+from accelsim.base.csv_rows import SIZES, raise_for
 from accelsim.base.errors import InputError, nearest
 from accelsim.validation.document import SCHEMA
 from accelsim.validation.rows import Row, summary
@@ -20,8 +21,6 @@ from accelsim.validation.silicon.predict import Prediction, predict
 from accelsim.validation.silicon.rows import Measurement, read_measurements
 
 SUITE = "ops"
-MOST_PROBLEMS = 20
-"""Wrong rows of a file that one message names."""
 
 
 @dataclass(frozen=True)
@@ -64,15 +63,12 @@ def judge(file: Path, *, device: str | None = None, op: str | None = None) -> tu
     wrong: list[str] = []
     for row in chosen:
         try:
-            _ = row.latency_us, row.power_w
             judged.append(Judged(row, predict(row)))
         except UnmodelledError as error:
             judged.append(Judged(row, None, str(error)))
         except InputError as error:
             wrong += [f"{file}, {problem}" for problem in error.problems]
-    if wrong:
-        more = [f"{file}: {len(wrong) - MOST_PROBLEMS} more problems"] if len(wrong) > MOST_PROBLEMS else []
-        raise InputError(*wrong[:MOST_PROBLEMS], *more)
+    raise_for(wrong)
     return columns, judged
 
 
@@ -107,14 +103,7 @@ def as_rows(judged: Iterable[Judged]) -> list[Row]:
 
 def name_of(row: Measurement) -> str:
     """A row in a few words: device, op, format and sizes."""
-    sizes = [
-        f"{column}={row.text(column)}"
-        for column in (
-            *("batch", "M", "N", "K", "rows", "cols", "c_in", "h_in", "w_in", "c_out", "kh", "kw", "stride", "pad"),
-            *("q_len", "kv_len", "heads", "kv_heads", "head_dim", "window"),
-        )
-        if row.text(column)
-    ]
+    sizes = [f"{column}={row.text(column)}" for column in SIZES if row.text(column)]
     return " ".join([row.text("device"), row.text("op"), row.text("dtype"), *sizes])
 
 

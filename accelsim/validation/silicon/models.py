@@ -25,14 +25,22 @@ from accelsim.validation.silicon.build import UnmodelledError
 from accelsim.validation.silicon.networks import Network, network_of
 from accelsim.validation.silicon.pages import Pages, read_pages, step_s
 from accelsim.validation.silicon.predict import device_of
-from accelsim.validation.silicon.rows import Measurement, read_measurements
+from accelsim.validation.silicon.rows import Check, Measurement, read_measurements
 from accelsim.validation.silicon.run_protocol import RunProtocol, precision_of, run_protocol_of
 
 SUITE = "models"
 WANTED = ("device", "model", "task", "throughput_per_s", "latency_ms", "source")
+CHECKS: tuple[Check, ...] = (
+    lambda row: row.whole("n_devices", 1),
+    lambda row: row.whole("batch", 1),
+    lambda row: row.real("throughput_per_s", 0),
+    lambda row: row.real("latency_ms", 0),
+    lambda row: row.real("consistency", 0, least=0),
+)
+"""Of a row of ``models.csv``; each of these cells may be empty."""
 CONSISTENT = (0.6, 1.6)
-"""Of a row's batch over latency, against its throughput; outside of it the two are not of one run (the data's "
-"README)."""
+"""Of a row's batch over latency, against its throughput; outside of it the two are not of one run (the data's
+README)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +78,21 @@ class Judged:
 def judge(file: Path, *, device: str | None = None) -> tuple[Sequence[str], list[Judged]]:
     """The file's columns, and each of its rows of inference (of one device) judged; training comes later.
 
-    Raises InputError for a file that cannot be read and for a device that no row has.
+    Raises InputError for a file that cannot be read, cells that are wrong, and where no row is of inference or of
+    the device.
     """
-    columns, rows = read_measurements(file, WANTED)
+    columns, rows = read_measurements(file, WANTED, CHECKS)
+    tasks = sorted({row.text("task") for row in rows})
+    rows = [row for row in rows if row.text("task") == "inference"]
+    if not rows:
+        raise InputError(f"{file}: no row has the task 'inference'; there are {', '.join(map(repr, tasks))}")
     if device is not None:
         have = sorted({row.text("device") for row in rows})
         rows = [row for row in rows if row.text("device").lower() == device.lower()]
         if not rows:
             raise InputError(f"--device {device!r}: no row of {file} has it{nearest(device, have)}")
-    pages = read_pages(row for row in rows if row.text("task") == "inference")
-    return columns, [_judged(row, pages) for row in rows if row.text("task") == "inference"]
+    pages = read_pages(rows)
+    return columns, [_judged(row, pages) for row in rows]
 
 
 def _judged(row: Measurement, pages: Pages) -> Judged:
@@ -108,7 +121,7 @@ def _ours(row: Measurement, device: Device, pages: Pages) -> Ours:
     result = _run(device.name, replace(network, counted=1), precision, batch * spread, protocol.fuses)
     our_s = result.latency_s + protocol.host_s
     rate = result.throughput_items_per_s * result.latency_s / our_s
-    devices = (row.whole("n_devices", 1) or 1) / (cores if protocol.counts_cores else 1)
+    devices = row.whole("n_devices", 1) / (cores if protocol.counts_cores else 1)
     value = our_s * 1e3 if quantity == "latency" else rate * devices * network.counted
     small = protocol.software_below_batch is not None and batch < protocol.software_below_batch
     flat = (step_s(row) or math.inf) < protocol.software_below_growth * least_s
@@ -130,17 +143,15 @@ def _reference(row: Measurement, protocol: RunProtocol) -> tuple[str, float]:
     order = ("latency", "throughput") if protocol.quantity == "latency" else ("throughput", "latency")
     columns = {"latency": "latency_ms", "throughput": "throughput_per_s"}
     for quantity in order:
-        text = row.text(columns[quantity])
-        if text:
-            value = float(text)
-            if value > 0 and math.isfinite(value):
-                return quantity, value
+        value = row.real(columns[quantity], 0)
+        if value:
+            return quantity, value
     raise UnmodelledError("neither a latency nor a throughput is said")
 
 
 def _batch(row: Measurement, protocol: RunProtocol) -> int:
     if row.text("batch"):
-        return max(1, row.whole("batch"))
+        return row.whole("batch")
     for key, batch in protocol.batch_of.items():
         if key in row.text("model"):
             return batch
@@ -151,11 +162,10 @@ def _batch(row: Measurement, protocol: RunProtocol) -> int:
 
 def _consistent(row: Measurement, protocol: RunProtocol, items: float) -> bool:
     """Whether latency and throughput are of one run, as far as the row says both; ``items``: of all batches at once."""
-    throughput, latency = (float(row.text(column) or 0) for column in ("throughput_per_s", "latency_ms"))
+    throughput, latency = row.real("throughput_per_s", 0), row.real("latency_ms", 0)
     if protocol.in_flight and throughput and latency:
         return protocol.in_flight[0] <= items / (latency / 1e3) / throughput <= protocol.in_flight[1]
-    text = row.text("consistency")
-    return not text or CONSISTENT[0] <= float(text) <= CONSISTENT[1]
+    return CONSISTENT[0] <= row.real("consistency", 1, least=0) <= CONSISTENT[1]
 
 
 @cache

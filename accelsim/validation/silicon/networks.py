@@ -88,6 +88,15 @@ _DECODERS = {
 }
 
 
+LONGEST = 18
+"""Digits of a number; with more, no network of ours has it, either."""
+
+
+def _whole(digits: str) -> int:
+    """A whole number; Python itself refuses thousands of digits."""
+    return int(digits[:LONGEST])
+
+
 def network_of(model: str, size: str, notes: str) -> Network:
     """The workload that a name means, with the length of its sequences.
 
@@ -107,7 +116,7 @@ def network_of(model: str, size: str, notes: str) -> Network:
         if not rule.sequence:
             return Network(rule.workload, counted=rule.counted)
         length = re.search(r"[0-9]+", size)
-        return Network(rule.workload, (("seq_len", int(length[0]) if length else rule.sequence),))
+        return Network(rule.workload, (("seq_len", _whole(length[0]) if length else rule.sequence),))
     if re.search(r"_0\.[0-9]+_3\.5$", name):
         raise UnmodelledError("a pruned network, whose layers are not published")
     raise UnmodelledError(f"network {model}")
@@ -122,14 +131,14 @@ def _special(name: str, size: str, notes: str) -> Network | None:
         length = re.search(r"[0-9]+", size)
         # DeepLearningExamples' fine-tuning on SQuAD without another word is BERT large (its README).
         workload = f"bert_{large[1]}" if large else "bert_large"
-        return Network(workload, (("seq_len", int(length[0]) if length else 384),))
+        return Network(workload, (("seq_len", _whole(length[0]) if length else 384),))
     if re.fullmatch(r".*/efficientnet(_v1)?", name):
         found = re.search(r"(widese-)?(v1-)?b([04])\b", notes.lower())
         if found is None:
             raise UnmodelledError("an EfficientNet that is not B0 or B4")
         return Network(f"efficientnet_{'widese_' if found[1] else ''}b{found[3]}")
     if name.endswith("languagemodeling/transformer-xl"):
-        lengths = [int(digits.replace(",", "")) for digits in re.findall(r"=([0-9,]+)", size)]
+        lengths = [_whole(digits.replace(",", "")) for digits in re.findall(r"=([0-9][0-9,]*)", size)]
         if len(lengths) != 2:
             raise UnmodelledError(f"Transformer-XL with lengths {size}")
         kind = "large" if "large model" in notes.lower() else "base"
@@ -139,19 +148,19 @@ def _special(name: str, size: str, notes: str) -> Network | None:
         told = re.search(r"tp degree=([0-9]+).*input length=([0-9]+);output length=([0-9]+)", notes.lower())
         if told is None:
             raise UnmodelledError(f"network {name}, of lengths that are not said")
-        ranks, prompt, made = map(int, told.groups())
+        ranks, prompt, made = map(_whole, told.groups())
         # Of the tokens that are made, the one in the middle has the mean context.
         return Network(decoder, (("seq_len", 1), ("past_len", prompt + made // 2), ("tensor_parallel", ranks)))
     if name == "tf_mobilenetv2-1.4_3.5":
         return Network("mobilenet_v2", (("width_percent", 140),))
-    mobile = re.fullmatch(r"mlperf:mobilenet-(v[12])-precision_(?:float|uint8)-([0-9.]+)-([0-9]+)", name)
+    mobile = re.fullmatch(r"mlperf:mobilenet-(v[12])-precision_(?:float|uint8)-([0-9]+(?:\.[0-9]+)?)-([0-9]+)", name)
     if mobile:
-        percent = round(100 * float(mobile[2]))
-        return Network(f"mobilenet_{mobile[1]}", (("size", int(mobile[3])), ("width_percent", percent)))
+        percent = round(100 * float(mobile[2][:LONGEST]))
+        return Network(f"mobilenet_{mobile[1]}", (("size", _whole(mobile[3])), ("width_percent", percent)))
     yolo = re.fullmatch(r"yolo v4|tf_yolov4-([0-9]+)_3\.5", name)
     if yolo:
         given = re.search(r"[0-9]+", size)
-        pixels = (("size", int(yolo[1] or (given[0] if given else 416))),)
+        pixels = (("size", _whole(yolo[1] or (given[0] if given else "416"))),)
         # Vitis AI's has leaky ReLU in the place of Mish, which the DPU lacks.
         return Network("yolov4", (*pixels, ("mish", 0)) if yolo[1] else pixels)
     return None

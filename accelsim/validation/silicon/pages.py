@@ -60,18 +60,12 @@ def step_s(row: Measurement) -> float | None:
     unit = row.text("throughput_unit").lower()
     if not row.text("batch") or any(word in unit for word in ("tok", "frames", "samples")):
         return _milliseconds(row)
-    try:
-        rate, batch = float(row.text("throughput_per_s")), float(row.text("batch"))
-    except ValueError:
-        return _milliseconds(row)
-    return batch / rate if rate > 0 else None
+    rate = row.real("throughput_per_s", 0)
+    return row.whole("batch") / rate if rate else _milliseconds(row)
 
 
 def _milliseconds(row: Measurement) -> float | None:
-    try:
-        return float(row.text("latency_ms")) / 1e3 or None
-    except ValueError:
-        return None
+    return row.real("latency_ms", 0) / 1e3 or None
 
 
 def _format(row: Measurement) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from accelsim.base.errors import ConfigError, InputError, MappingError, WorkloadError
+from accelsim.base.errors import ConfigError, MappingError, WorkloadError
 from accelsim.base.units import PS_PER_S
 from accelsim.hardware.device import Device
 from accelsim.hardware.energy import energy_table_of
@@ -16,7 +16,7 @@ from accelsim.hardware.loader import aliases, device_names, load_device
 from accelsim.mapping import Machine, Placement, Task, map_op
 from accelsim.validation.silicon.array_functions import in_array_functions
 from accelsim.validation.silicon.build import UnmodelledError, build
-from accelsim.validation.silicon.protocol import Protocol, protocol_of
+from accelsim.validation.silicon.protocol import Protocol, protocol_for
 from accelsim.validation.silicon.rows import Measurement
 from accelsim.workload.ops import Op, Tensor
 
@@ -43,7 +43,7 @@ def predict(row: Measurement) -> Prediction:
 
 def predicted_on(machine: Machine, row: Measurement) -> Prediction:
     """Predict a row on a machine of one's choice, on the cores that the row used; raises as ``predict`` does."""
-    protocol = protocol_of(*map(row.text, ("source_repo", "timing", "framework", "device")))
+    protocol = protocol_for(row)
     try:
         ops = build(row)
         kernels = in_array_functions(ops) if protocol.array_functions else ops
@@ -73,13 +73,8 @@ def roofline_of(ops: Sequence[Op], machine: Machine) -> float:
 
 def cores_of(row: Measurement) -> int | None:
     """Cores that a row used, where it says so: ``threads=N`` among its extras, or ``N core`` in its device's name."""
-    threads = row.extra.get("threads", "")
-    said = [threads] if threads else re.findall(r"\b(\d+) cores?\b", row.text("device"))
-    if not said:
-        return None
-    if not said[0].isdecimal() or not int(said[0]):
-        raise InputError(f"line {row.number}, extra: threads={threads}: want a whole number >= 1")
-    return int(said[0])
+    named = re.search(r"\b([1-9][0-9]{0,5}) cores?\b", row.text("device"))
+    return row.whole_extra("threads", int(named[1]) if named else 0) or None
 
 
 def measured_s(row: Measurement, op: Op, tasks: Sequence[Task], protocol: Protocol) -> float:

@@ -15,6 +15,7 @@ from accelsim.base.resources import resource_dir
 from accelsim.hardware.files import read_toml, validate
 from accelsim.hardware.part import Count, Flag, Fraction01, Name, NonNegative, Part, Text
 from accelsim.mapping.machine import Run
+from accelsim.validation.silicon.rows import Measurement
 from accelsim.workload.ops import Matmul, Op
 
 
@@ -113,6 +114,14 @@ def protocols() -> tuple[Protocol, ...]:
     """All that ship, by name."""
     files = sorted((resource_dir("hwconfigs") / "protocols").glob("*.toml"))
     return tuple(validate(Protocol, read_toml(file, file.name), file.name) for file in files)
+
+
+def protocol_for(row: Measurement) -> Protocol:
+    """The protocol of a row. Raises InputError, with its line, for a source that has none."""
+    try:
+        return protocol_of(*map(row.text, ("source_repo", "timing", "framework", "device")))
+    except InputError as error:
+        raise InputError(*(f"line {row.number}, {problem}" for problem in error.problems)) from None
 
 
 @cache

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from accelsim.base.csv_rows import SIZES, finite, raise_for, read_csv
 from accelsim.base.errors import InputError
 
 WANTED = ("device", "op", "dtype", "latency_us")
@@ -31,17 +31,19 @@ class Measurement:
         """A cell; empty where the column is absent."""
         return self.cells.get(column) or ""
 
-    def whole(self, column: str, default: int | None = None, least: int = 1) -> int:
+    def whole(self, column: str, default: int | None = None, least: int = 1, most: int = MOST) -> int:
         """A whole number. Raises InputError where the cell is empty and there is no default, or is something else."""
         text = self.text(column)
-        if not text and default is not None:
-            return default
-        try:
-            value = float(text)
-        except ValueError:
-            raise InputError(f"line {self.number}, {column}: {text!r}: want a whole number") from None
-        if not value.is_integer() or not least <= value <= MOST:
-            raise InputError(f"line {self.number}, {column}: {text!r}: want a whole number from {least} to {MOST}")
+        return default if not text and default is not None else self._whole(column, text, least, most)
+
+    def whole_extra(self, key: str, default: int, least: int = 1, most: int = MOST) -> int:
+        """The whole number of a pair of the ``extra`` column. Raises InputError where it is something else."""
+        return self._whole(f"extra, {key}", self.extra[key], least, most) if key in self.extra else default
+
+    def _whole(self, where: str, text: str, least: int, most: int) -> int:
+        value = finite(text)
+        if value is None or not value.is_integer() or not least <= value <= most:
+            raise self.wrong(where, text, f"a whole number from {least} to {most}")
         return int(value)
 
     @cached_property
@@ -53,41 +55,67 @@ class Measurement:
     @property
     def latency_us(self) -> float:
         """What was measured [us]. Raises InputError where that is no positive number."""
-        return self._positive("latency_us")
+        return self.real("latency_us")
 
     @property
     def power_w(self) -> float | None:
         """Mean board power, where measured [W]."""
-        return self._positive("power_w") if self.text("power_w") else None
+        return self.real("power_w") if self.text("power_w") else None
 
-    def _positive(self, column: str) -> float:
-        try:
-            value = float(self.text(column))
-        except ValueError:
-            value = -1.0
-        if not LEAST_MEASURED <= value <= MOST_MEASURED:
-            raise InputError(
-                f"line {self.number}, {column}: {self.text(column)!r}: "
-                f"want a number from {LEAST_MEASURED:g} to {MOST_MEASURED:g}"
-            )
+    def real(self, column: str, default: float | None = None, least: float = LEAST_MEASURED) -> float:
+        """What was measured, in its unit. Raises InputError as ``whole`` does."""
+        text = self.text(column)
+        if not text and default is not None:
+            return default
+        value = finite(text)
+        if value is None or not least <= value <= MOST_MEASURED:
+            raise self.wrong(column, text, f"a number from {least:g} to {MOST_MEASURED:g}")
         return value
 
+    def wrong(self, where: str, text: str, wanted: str) -> InputError:
+        """The error of a cell."""
+        return InputError(f"line {self.number}, {where}: {show(text)}: want {wanted}")
 
-def read_measurements(file: Path, wanted: Sequence[str] = WANTED) -> tuple[Sequence[str], list[Measurement]]:
-    """The columns of a file and its rows. Raises InputError where it cannot be read or lacks a column."""
+
+def show(text: str) -> str:
+    """A cell in a message, cut where it is long."""
+    return repr(text) if len(text) <= 60 else f"{text[:57]!r}..."
+
+
+Check = Callable[[Measurement], object]
+"""Reads a cell; raises InputError where it is wrong."""
+
+
+def _size(column: str) -> Check:
+    return lambda row: row.whole(column, 0, least=0)
+
+
+KERNEL_CHECKS: tuple[Check, ...] = (
+    lambda row: row.latency_us,
+    lambda row: row.power_w,
+    *map(_size, SIZES),
+)
+"""Of a row of ``ops.csv``."""
+
+
+def read_measurements(
+    file: Path, wanted: Sequence[str] = WANTED, checks: Sequence[Check] = KERNEL_CHECKS
+) -> tuple[Sequence[str], list[Measurement]]:
+    """The columns of a file and its rows.
+
+    Raises InputError where it cannot be read, lacks a column, or has no row, and with every cell that is wrong.
+    """
+    columns, lines = read_csv(file, wanted)
+    if not lines:
+        raise InputError(f"{file}: has no rows")
+    rows = [Measurement(number, cells) for number, cells in lines]
+    raise_for([f"{file}, {problem}" for row in rows for check in checks for problem in _problems(check, row)])
+    return columns, rows
+
+
+def _problems(check: Check, row: Measurement) -> Sequence[str]:
     try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: cannot be read: {error}") from None
-    reader = csv.DictReader(text.splitlines(), restval="")
-    columns = [*(reader.fieldnames or ())]
-    lacking = [column for column in wanted if column not in columns]
-    if lacking:
-        raise InputError(*(f"{file}: column {column!r}: missing" for column in lacking))
-    try:
-        return columns, [
-            Measurement(reader.line_num, {key: value or "" for key, value in cells.items() if isinstance(key, str)})
-            for cells in reader
-        ]
-    except csv.Error as error:
-        raise InputError(f"{file}, line {reader.line_num}: not CSV: {error}") from None
+        check(row)
+    except InputError as error:
+        return error.problems
+    return ()
