@@ -1,6 +1,8 @@
 """Networks that are built, against what was published of them. Numbers are the papers' and the libraries', not ours."""
 
 import csv
+from collections import Counter
+from math import prod
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from accelsim.base.errors import WorkloadError
 from accelsim.base.resources import resource_dir
 from accelsim.workload.detectors import retinanet
 from accelsim.workload.library import load_workload
+from accelsim.workload.pruning import prune_channels, pruned_to
 from accelsim.workload.table import write_table
 from accelsim.workload.transforms import unfuse_attention
 
@@ -25,10 +28,18 @@ TORCHVISION = "torchvision's table of weights: num_params, GFLOPS (multiply-adds
         ("resnet50", 4.09, 25_557_032, TORCHVISION),
         ("resnet101", 7.80, 44_549_160, TORCHVISION),
         ("resnet152", 11.51, 60_192_808, TORCHVISION),
+        ("inception_v1", 1.50, 6_624_904, TORCHVISION + ", googlenet"),
+        ("inception_v4", 12.25, 42_679_816, "timm inception_v4: 42.68 M, 12.28 GMACs with element-wise work"),
         ("inception_v3", 5.71, 23_834_568, TORCHVISION + "; 27,161,264 with the auxiliary classifier's 3,326,696"),
         ("mobilenet_v2", 0.30, 3_504_872, TORCHVISION),
         ("efficientnet_b0", 0.39, 5_288_548, TORCHVISION),
         ("efficientnet_b4", 4.39, 19_341_616, TORCHVISION),
+        ("efficientnet_v2_s", 8.37, 21_458_488, TORCHVISION),
+        ("efficientnet_lite0", 0.39, 4_652_008, "timm efficientnet_lite0; TensorFlow: 4.7 M"),
+        ("efficientnet_lite3", 1.38, 8_197_096, "timm efficientnet_lite3; TensorFlow: 8.2 M"),
+        ("efficientnet_lite4", 2.55, 13_006_568, "timm efficientnet_lite4; TensorFlow: 13.0 M"),
+        ("efficientnet_edgetpu_s", 2.35, 5_438_392, "timm efficientnet_es: 5.44 M"),
+        ("efficientnet_edgetpu_m", 3.66, 6_899_496, "timm efficientnet_em: 6.90 M"),
         ("mobilenet_v1", 0.569, 4_231_976, "Howard et al., Table 4: 569 M, 4.2 M; Keras: trainable parameters"),
         ("resnext101_32x4d", 7.97, 44_177_704, "timm resnext101_32x4d: 44.18 M; 8.0 GFLOPs in Xie et al."),
         ("se_resnext101_32x4d", 7.97, 48_955_416, "timm seresnext101_32x4d: 48.96 M"),
@@ -295,6 +306,18 @@ def test_steps_that_cannot_be_are_refused(params, said):
         ("yolov3", {}, 65.9),
         ("yolov4", {"size": 512, "mish": 0}, 91.2),
         ("onnx:squeezenet", {}, 0.7035),
+        ("resnet18", {}, 3.64),
+        ("resnet50_v1", {}, 7.76),
+        ("resnet50_slim", {}, 6.97),
+        ("resnet101_slim", {}, 14.4),
+        ("resnet152_slim", {}, 21.83),
+        ("inception_v1", {}, 3.0),
+        ("inception_v4", {}, 24.55),
+        ("onnx:vgg19", {}, 39.28),
+        ("efficientnet_lite0", {}, 0.77),
+        ("efficientnet_edgetpu_s", {}, 4.72),
+        ("efficientnet_edgetpu_m", {}, 7.34),
+        ("superpoint", {}, 52.4),
     ],
 )
 def test_networks_of_vitis_ai(name, params, giga_operations):
@@ -344,6 +367,70 @@ def test_dlrm():
     assert graph.macs == dense + 27 * 27 * 128
     second = load_workload("dlrm_v2", params={"pairs": 1})
     assert sum(op.outputs[0].shape[1] for op in second.ops if op.kind == "gather") == 214
+
+
+# --- U-Nets -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "channels", "size", "classes"), [
+    ("unet3d_brats", 4, (224, 224, 160), 4), ("unet3d_kits", 1, (128, 128, 128), 3),
+])  # fmt: skip
+def test_unet3d(name, channels, size, classes):
+    """nnU-Net has 31.2 M parameters (Lee et al., 3D UX-Net, ICLR 2023, Table 1).
+
+    MLPerf's graph of KiTS19 has 23 convolutions, 22 instance normalisations, 5 transposed convolutions and 5
+    concatenations (huggingface.co/EclipseAidge/3dunet); work by hand, 27 taps and 8 of the transposed ones.
+    """
+    graph = load_workload(name, params={"windows": 1} if name == "unet3d_kits" else {})
+    assert graph.parameters / 1e6 == pytest.approx(31.2, abs=0.05)
+    kinds = Counter(op.kind for op in graph.ops)
+    assert (kinds["conv2d"], kinds["reduction"], kinds["matmul"], kinds["move"]) == (23, 22, 5, 5 + 5)
+    widths, voxels = (32, 64, 128, 256, 320, 320), prod(size)
+    macs = voxels * 27 * (channels * 32 + 32 * 32) + voxels * 32 * classes
+    for level in range(1, 6):
+        there, above, wide = voxels // 8**level, widths[level - 1], widths[level]
+        macs += there * 27 * (above * wide + wide * wide)
+        macs += there * wide * above * 8 + 8 * there * 27 * (2 * above * above + above * above)
+    assert graph.macs == macs
+
+
+def test_a_volume_is_read_once_however_many_planes_see_it():
+    """27 taps of 1 x 128 x 128 x 128 voxels: the op reads the volume, not three times it."""
+    op = next(op for op in load_workload("unet3d_kits", params={"windows": 1}).ops if op.kind == "conv2d")
+    assert (op.batch, op.c_in, op.gemm.k) == (128, 3, 27)
+    assert op.bytes_read(op.inputs[0]) == 128**3 * 4
+
+
+# --- pruned networks ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "giga"), [
+    ("resnet50", 4.9), ("resnet50", 2.5), ("inception_v3", 5.7), ("vgg16", 15.64), ("inception_v4", 19.56),
+    ("mobilenet_v1", 1.0), ("yolov3", 30.0), ("resnet101_slim", 6.21), ("efficientnet_b0", 0.4),
+])  # fmt: skip
+def test_pruned_networks_have_the_operations_asked_for(name, giga):
+    """Within 2 %: channels are even. Work is linear in the batch, and images and classes stay as they were."""
+    build = pruned_to(lambda batch: load_workload(name, batch=batch), giga * 1e9 / 2)
+    whole, graph = load_workload(name), build(1)
+    assert 2 * graph.macs == pytest.approx(giga * 1e9, rel=0.02)
+    assert build(3).macs == 3 * graph.macs
+    assert (graph.inputs, graph.outputs) == (whole.inputs, whole.outputs)
+    assert graph.parameters < whole.parameters
+
+
+def test_half_of_the_channels_are_a_quarter_of_the_work():
+    """Of a 3 x 3 convolution between two others; ends keep the images' channels and the classes."""
+    whole, half = load_workload("vgg16"), prune_channels(load_workload("vgg16"), 0.5)
+    macs = {op.name: op.macs for op in whole.ops}
+    left = {op.name: macs[op.name] / op.macs for op in half.ops if op.kind in ("conv2d", "matmul")}
+    assert (left["conv1_1"], left["conv3_2"], left["fc6"], left["fc8"]) == (2, 4, 2, 1)
+    assert prune_channels(whole, 1.0) == whole
+
+
+@pytest.mark.parametrize("kept", [0.0, 1.5])
+def test_a_share_that_cannot_be_is_refused(kept):
+    with pytest.raises(WorkloadError, match="want a share of channels"):
+        prune_channels(load_workload("vgg16"), kept)
 
 
 # --- Perceiver ------------------------------------------------------------------------------------------------------
@@ -409,7 +496,7 @@ def test_decoding_on_a_t4_is_bound_by_the_weights():
     assert result.latency_s > 2 * 774e6 / 320e9
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "distilbert"])
+@pytest.mark.parametrize("name", ["mobilenet_v2", "distilbert", "unet3d_brats"])
 def test_a_builder_can_be_written_as_a_table_and_read_back(name, tmp_path):
     text = write_table(lambda batch: load_workload(name, batch=batch))
     path = tmp_path / "net.csv"

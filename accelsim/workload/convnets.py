@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 from accelsim.workload.graph import Graph
 from accelsim.workload.layers import Layers, Size
@@ -31,18 +32,24 @@ def vgg16(batch: int, params: Mapping[str, int]) -> Graph:
 
 
 def residual(
-    net: Layers, name: str, x: Tensor, width: int, out: int, stride: int, *, groups: int = 1, squeeze: int = 0
-) -> Tensor:
-    """A bottleneck with its stride in the 3 x 3 convolution (version 1.5), or a basic block where ``out == width``."""
+    net: Layers, name: str, x: Tensor, width: int, out: int, stride: int, *, groups: int = 1, squeeze: int = 0,
+    first: bool = False,
+) -> Tensor:  # fmt: skip
+    """A bottleneck with its stride in the 3 x 3 convolution (version 1.5), or a basic block where ``out == width``.
+
+    ``first``: the bottleneck's stride is in its first convolution (version 1).
+    """
     shortcut = x
-    if stride > 1 or x.shape[1] != out:
+    if x.shape[1] != out:
         shortcut = net.conv_bn(f"{name}.downsample", x, out, 1, stride=stride, act=None)
+    elif stride > 1:
+        shortcut = net.pool(f"{name}.downsample", x, 1, stride=stride)
     if out == width:
         y = net.conv_bn(f"{name}.conv1", x, width, 3, stride=stride)
         y = net.conv_bn(f"{name}.conv2", y, width, 3, act=None)
     else:
-        y = net.conv_bn(f"{name}.conv1", x, width, 1)
-        y = net.conv_bn(f"{name}.conv2", y, width, 3, stride=stride, groups=groups)
+        y = net.conv_bn(f"{name}.conv1", x, width, 1, stride=stride if first else 1)
+        y = net.conv_bn(f"{name}.conv2", y, width, 3, stride=1 if first else stride, groups=groups)
         y = net.conv_bn(f"{name}.conv3", y, out, 1, act=None)
     if squeeze:
         y = net.squeeze_excite(f"{name}.se", y, out // squeeze)
@@ -50,9 +57,14 @@ def residual(
 
 
 def resnet(
-    name: str, depths: tuple[int, ...], *, bottleneck: bool = True, groups: int = 1, base: int = 64, squeeze: int = 0
-) -> Callable[[int, Mapping[str, int]], Graph]:
-    """Return a builder; ``groups`` of ``base`` channels in all make a ResNeXt (Xie et al., CVPR 2017)."""
+    name: str, depths: tuple[int, ...], *, bottleneck: bool = True, groups: int = 1, base: int = 64, squeeze: int = 0,
+    version: Literal["1", "1.5", "slim"] = "1.5",
+) -> Callable[[int, Mapping[str, int]], Graph]:  # fmt: skip
+    """Return a builder; ``groups`` of ``base`` channels in all make a ResNeXt (Xie et al., CVPR 2017).
+
+    A stage's stride is in its first block, of version 1.5 in the 3 x 3 convolution, of version 1 in the one before; as
+    TF-Slim has it, in the 3 x 3 convolution of the last block of the stage before.
+    """
 
     def build(batch: int, params: Mapping[str, int]) -> Graph:
         net = Layers(batch)
@@ -61,10 +73,13 @@ def resnet(
         for stage, depth in enumerate(depths):
             width, out = base << stage, (256 if bottleneck else 64) << stage
             for i in range(depth):
-                stride = 2 if stage and not i else 1
-                x = residual(net, f"layer{stage + 1}.{i}", x, width, out, stride, groups=groups, squeeze=squeeze)
+                strided = i == depth - 1 and stage < 3 if version == "slim" else stage > 0 and i == 0
+                x = residual(
+                    net, f"layer{stage + 1}.{i}", x, width, out, 2 if strided else 1, groups=groups, squeeze=squeeze,
+                    first=version == "1",
+                )  # fmt: skip
         net.dense("fc", net.global_pool("avgpool", x), CLASSES)
-        return net.graph(name, source="He et al., CVPR 2016, Table 1; stride in the 3 x 3 convolutions (v1.5)")
+        return net.graph(name, source=f"He et al., CVPR 2016, Table 1; strides of version {version}")
 
     return build
 
@@ -92,9 +107,53 @@ def inception_v3(batch: int, params: Mapping[str, int]) -> Graph:
         x = _branches(net, f"mixed{name}", x, [(192, 1)], seven, double, 192)
     x = _reduction(net, "mixed7a", x, [(192, 1), (320, 3)], [(192, 1), (192, (1, 7)), (192, (7, 1)), (192, 3)])
     for name in ("7b", "7c"):
-        x = _fanned(net, f"mixed{name}", x)
+        x = _fanned(net, f"mixed{name}", x, 320, [(384, 1)], [(448, 1), (384, 3)], 384, 192)
     net.dense("fc", net.global_pool("avgpool", x), CLASSES)
     return net.graph("inception_v3", source="Szegedy et al., CVPR 2016; sizes as in torchvision")
+
+
+def inception_v1(batch: int, params: Mapping[str, int]) -> Graph:
+    """Szegedy et al., CVPR 2015, with batch normalisation and 3 x 3 for 5 x 5, as TF-Slim and torchvision have it."""
+    net = Layers(batch)
+    x = net.conv_bn("conv1", net.input("images", 3, 224, 224), 64, 7, stride=2)
+    x = net.conv_bn("conv2", net.pool("pool1", x, 3, stride=2, pad="same"), 64, 1)
+    x = net.pool("pool2", net.conv_bn("conv3", x, 192, 3), 3, stride=2, pad="same")
+    for name, one, (before3, three), (before5, five), pooled in (
+        ("3a", 64, (96, 128), (16, 32), 32), ("3b", 128, (128, 192), (32, 96), 64),
+        ("4a", 192, (96, 208), (16, 48), 64), ("4b", 160, (112, 224), (24, 64), 64),
+        ("4c", 128, (128, 256), (24, 64), 64), ("4d", 112, (144, 288), (32, 64), 64),
+        ("4e", 256, (160, 320), (32, 128), 128), ("5a", 256, (160, 320), (32, 128), 128),
+        ("5b", 384, (192, 384), (48, 128), 128),
+    ):  # fmt: skip
+        if name in ("4a", "5a"):
+            x = net.pool(f"pool{name}", x, 3, stride=2, pad="same")
+        x = _branches(net, f"mixed{name}", x, [(one, 1)], [(before3, 1), (three, 3)], [(before5, 1), (five, 3)], pooled)
+    net.dense("fc", net.global_pool("avgpool", x), CLASSES)
+    return net.graph("inception_v1", source="Szegedy et al., CVPR 2015, Table 1; sizes as in torchvision's googlenet")
+
+
+def inception_v4(batch: int, params: Mapping[str, int]) -> Graph:
+    """Szegedy et al., AAAI 2017, Figures 3 to 9: 299 x 299 pixels."""
+    net = Layers(batch)
+    x = net.conv_bn("conv1", net.input("images", 3, 299, 299), 32, 3, stride=2, pad=0)
+    x = net.conv_bn("conv3", net.conv_bn("conv2", x, 32, 3, pad=0), 64, 3)
+    x = net.concat("stem1", net.pool("pool1", x, 3, stride=2), net.conv_bn("conv4", x, 96, 3, stride=2, pad=0))
+    long = _chain(net, "stem2.b", x, [(64, 1), (64, (1, 7)), (64, (7, 1))])
+    parts = (net.conv_bn("stem2.a.1", x, 64, 1), long)
+    x = net.concat("stem2", *(net.conv_bn(f"stem2.{i}", part, 96, 3, pad=0) for i, part in enumerate(parts)))
+    x = net.concat("stem3", net.conv_bn("conv5", x, 192, 3, stride=2, pad=0), net.pool("pool3", x, 3, stride=2))
+    for i in range(4):
+        x = _branches(net, f"a{i}", x, [(96, 1)], [(64, 1), (96, 3)], [(64, 1), (96, 3), (96, 3)], 96)
+    x = _reduction(net, "reduction_a", x, [(384, 3)], [(192, 1), (224, 3), (256, 3)])
+    for i in range(7):
+        seven: Branch = [(192, 1), (224, (1, 7)), (256, (7, 1))]
+        double: Branch = [(192, 1), (192, (7, 1)), (224, (1, 7)), (224, (7, 1)), (256, (1, 7))]
+        x = _branches(net, f"b{i}", x, [(384, 1)], seven, double, 128)
+    x = _reduction(net, "reduction_b", x, [(192, 1), (192, 3)], [(256, 1), (256, (1, 7)), (320, (7, 1)), (320, 3)])
+    for i in range(3):
+        x = _fanned(net, f"c{i}", x, 256, [(384, 1)], [(384, 1), (448, (3, 1)), (512, (1, 3))], 256, 256)
+    net.dense("fc", net.global_pool("avgpool", x), CLASSES)
+    return net.graph("inception_v4", source="Szegedy et al., AAAI 2017, Figures 3 to 9")
 
 
 def _chain(net: Layers, name: str, x: Tensor, branch: Branch) -> Tensor:
@@ -119,16 +178,16 @@ def _reduction(net: Layers, name: str, x: Tensor, *branches: Branch) -> Tensor:
     return net.concat(f"{name}.concat", *parts, net.pool(f"{name}.pool", x, 3, stride=2))
 
 
-def _fanned(net: Layers, name: str, x: Tensor) -> Tensor:
-    """The last blocks: 3 x 3 convolutions as 1 x 3 beside 3 x 1."""
-    parts = [net.conv_bn(f"{name}.a", x, 320, 1)]
-    for label, branch in (("b", [(384, 1)]), ("c", [(448, 1), (384, 3)])):
-        y = _chain(net, f"{name}.{label}", x, list(branch))
+def _fanned(net: Layers, name: str, x: Tensor, one: int, two: Branch, three: Branch, each: int, pooled: int) -> Tensor:
+    """The last blocks: 3 x 3 convolutions as 1 x 3 beside 3 x 1, of so many channels ``each``."""
+    parts = [net.conv_bn(f"{name}.a", x, one, 1)]
+    for label, branch in (("b", two), ("c", three)):
+        y = _chain(net, f"{name}.{label}", x, branch)
         parts += [
-            net.conv_bn(f"{name}.{label}.wide", y, 384, (1, 3)),
-            net.conv_bn(f"{name}.{label}.high", y, 384, (3, 1)),
+            net.conv_bn(f"{name}.{label}.wide", y, each, (1, 3)),
+            net.conv_bn(f"{name}.{label}.high", y, each, (3, 1)),
         ]
-    pool = net.conv_bn(f"{name}.d", net.pool(f"{name}.pool", x, 3, stride=1, pad=1), 192, 1)
+    pool = net.conv_bn(f"{name}.d", net.pool(f"{name}.pool", x, 3, stride=1, pad=1), pooled, 1)
     return net.concat(f"{name}.concat", *parts, pool)
 
 
@@ -264,38 +323,94 @@ EFFICIENTNET = (
 
 
 def efficientnet_features(
-    net: Layers, images: Tensor, width: float = 1.0, depth: float = 1.0, *, wide_squeeze: bool = False
-) -> list[Tensor]:
-    """Return what each stage leaves."""
-    x = net.conv_bn("stem", images, rounded_channels(32 * width), 3, stride=2, act="silu")
+    net: Layers, images: Tensor, width: float = 1.0, depth: float = 1.0, *, wide_squeeze: bool = False,
+    lite: bool = False,
+) -> list[Tensor]:  # fmt: skip
+    """Return what each stage leaves; ``lite`` as of ``efficientnet``."""
+    act = "clip" if lite else "silu"
+    x = net.conv_bn("stem", images, 32 if lite else rounded_channels(32 * width), 3, stride=2, act=act)
     left = []
     for stage, (expand, count, repeats, stride, kernel) in enumerate(EFFICIENTNET, start=1):
-        for i in range(-int(-repeats * depth // 1)):
+        for i in range(repeats if lite and stage in (1, 7) else -int(-repeats * depth // 1)):
             x = inverted_residual(
                 net, f"stage{stage}.{i}", x, rounded_channels(count * width), expand=expand, kernel=kernel,
-                stride=1 if i else stride, squeeze=4, act="silu", wide_squeeze=wide_squeeze,
+                stride=1 if i else stride, squeeze=0 if lite else 4, act=act, wide_squeeze=wide_squeeze,
             )  # fmt: skip
         left.append(x)
     return left
 
 
 def efficientnet(
-    name: str, pixels: int, width: float = 1.0, depth: float = 1.0, *, wide_squeeze: bool = False
+    name: str, pixels: int, width: float = 1.0, depth: float = 1.0, *, wide_squeeze: bool = False, lite: bool = False
 ) -> Callable[[int, Mapping[str, int]], Graph]:
     """Return a builder of B0 scaled in width and depth: channels to the nearest 8, repeats up.
 
-    ``wide_squeeze``: NVIDIA's WideSE, whose squeezed channels follow the depthwise convolution's.
+    ``wide_squeeze``: NVIDIA's WideSE, whose squeezed channels follow the depthwise convolution's. ``lite``:
+    TensorFlow's EfficientNet-Lite, without squeezes, ReLU6 for SiLU, first and last layers as in B0.
     """
-
-    def channels(count: int) -> int:
-        return rounded_channels(count * width)
 
     def build(batch: int, params: Mapping[str, int]) -> Graph:
         net = Layers(batch)
         images = net.input("images", 3, pixels, pixels)
-        x = efficientnet_features(net, images, width, depth, wide_squeeze=wide_squeeze)[-1]
-        x = net.conv_bn("head", x, channels(1280), 1, act="silu")
+        x = efficientnet_features(net, images, width, depth, wide_squeeze=wide_squeeze, lite=lite)[-1]
+        head = 1280 if lite else rounded_channels(1280 * width)
+        x = net.conv_bn("head", x, head, 1, act="clip" if lite else "silu")
         net.dense("fc", net.global_pool("avgpool", x), CLASSES)
         return net.graph(name, source="Tan and Le, ICML 2019, Table 1")
 
     return build
+
+
+Stage = tuple[bool, int, int, int, int, int, int]
+"""Whether it is fused; expansion, channels, repeats, first stride, kernel, and what its squeezes divide by (or 0)."""
+
+
+def fused_efficientnet(
+    name: str, pixels: int, stem: int, stages: Sequence[Stage], *, act: str, source: str, edge: bool = False
+) -> Callable[[int, Mapping[str, int]], Graph]:
+    """Return a builder of stages, some of blocks whose expansion and depthwise convolution are one (Gupta and Tan).
+
+    ``edge``: as TensorFlow's EdgeTPU networks, whose strides are in the projections after the expansions, and whose
+    first block expands as many channels as it leaves.
+    """
+
+    def build(batch: int, params: Mapping[str, int]) -> Graph:
+        net = Layers(batch)
+        x = net.conv_bn("stem", net.input("images", 3, pixels, pixels), stem, 3, stride=2, act=act)
+        for stage, (fused, expand, out, repeats, stride, kernel, squeeze) in enumerate(stages, start=1):
+            for i in range(repeats):
+                block, stride_here = f"stage{stage}.{i}", 1 if i else stride
+                if not fused:
+                    x = inverted_residual(
+                        net, block, x, out, expand=expand, kernel=kernel, stride=stride_here, squeeze=squeeze, act=act
+                    )
+                    continue
+                inner = expand * (out if edge and stage == 1 else x.shape[1])
+                early, late = (1, stride_here) if edge else (stride_here, 1)
+                y = net.conv_bn(f"{block}.expand", x, inner, kernel, stride=early, act=act)
+                y = net.conv_bn(f"{block}.project", y, out, 1, stride=late, act=None) if expand > 1 else y
+                x = net.elementwise(f"{block}.add", "add", y, x) if y.shape == x.shape else y
+        x = net.conv_bn("head", x, 1280, 1, act=act)
+        net.dense("fc", net.global_pool("avgpool", x), CLASSES)
+        return net.graph(name, source=source)
+
+    return build
+
+
+def edge_tpu_stages(depth: float = 1.0) -> list[Stage]:
+    """EfficientNet-EdgeTPU (Gupta and Tan, 2019; TensorFlow's efficientnet/edgetpu), with so many times the repeats."""
+    plain = (
+        (True, 4, 24, 1, 1, 3), (True, 8, 32, 2, 2, 3), (True, 8, 48, 4, 2, 3), (False, 8, 96, 5, 2, 5),
+        (False, 8, 144, 4, 1, 5), (False, 8, 192, 2, 2, 5),
+    )  # fmt: skip
+    return [
+        (fused, expand, out, -int(-repeats * depth // 1), stride, kernel, 0)
+        for fused, expand, out, repeats, stride, kernel in plain
+    ]
+
+
+EFFICIENTNET_V2_S: tuple[Stage, ...] = (
+    (True, 1, 24, 2, 1, 3, 0), (True, 4, 48, 4, 2, 3, 0), (True, 4, 64, 4, 2, 3, 0), (False, 4, 128, 6, 2, 3, 4),
+    (False, 6, 160, 9, 1, 3, 4), (False, 6, 256, 15, 2, 3, 4),
+)  # fmt: skip
+"""Tan and Le, ICML 2021, Table 4."""

@@ -163,6 +163,23 @@ def _two_ways(net: Layers, name: str, maps: list[Tensor]) -> list[Tensor]:
     return left
 
 
+# --- points -----------------------------------------------------------------------------------------------------------
+
+
+def superpoint(batch: int, params: Mapping[str, int]) -> Graph:
+    """Eight convolutions as VGG's, a score for each of 8 x 8 pixels and none, and 256 numbers a cell; 640 x 480."""
+    net = Layers(batch)
+    x = net.input("images", 1, 480, 640)
+    for block, channels in enumerate((64, 64, 128, 128), start=1):
+        x = net.pool(f"pool{block - 1}", x, 2) if block > 1 else x
+        for i in (1, 2):
+            x = net.elementwise(f"relu{block}_{i}", "relu", net.conv(f"conv{block}_{i}", x, channels, 3, bias=True))
+    for part, channels in (("scores", 65), ("descriptors", 256)):
+        y = net.elementwise(f"{part}.relu", "relu", net.conv(f"{part}.1", x, 256, 3, bias=True))
+        net.conv(f"{part}.2", y, channels, 1, bias=True)
+    return net.graph("superpoint", source="DeTone et al., SuperPoint, CVPR Workshops 2018, section 3")
+
+
 # --- YOLO -----------------------------------------------------------------------------------------------------------
 
 YOLO_SIZE = 32

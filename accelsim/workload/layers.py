@@ -102,27 +102,56 @@ class Layers:
         self, name: str, x: Tensor, channels: int, kernel: Size, *, stride: int = 1, pad: Padding = "half",
         groups: int = 1, dilation: int = 1, bias: bool = False, shared: str | None = None,
     ) -> Tensor:  # fmt: skip
-        """A convolution to so many channels; ``shared`` names weights that other convolutions have too."""
-        _, c_in, h_in, w_in = x.shape
+        """A convolution to so many channels; ``shared`` names weights that other convolutions have too.
+
+        A volume ``[batch, channels, depth, height, width]`` is convolved as its planes are: each plane of the result is
+        an item, and the channels of the ``kernel`` planes that it sees stand side by side.
+        """
+        batch, c_in, *deep, h_in, w_in = x.shape
         kh, kw = pair(kernel)
         reach = (dilation * (kh - 1) + 1, dilation * (kw - 1) + 1)
         edges = padding(pad, (h_in, w_in), reach, stride)
         h_out = (h_in + edges[0] + edges[2] - reach[0]) // stride + 1
         w_out = (w_in + edges[1] + edges[3] - reach[1]) // stride + 1
+        planes = [(depth + 2 * (kh // 2) - kh) // stride + 1 for depth in deep]
+        taps = (kh,) * len(deep)
+        assert not deep or (isinstance(kernel, int) and (pad, groups, dilation) == ("half", 1, 1)), name
         out = self.add(
-            Conv2d, name, (x, weight(f"{shared or name}.weight", channels, c_in // groups, kh, kw)),
-            (self.batch, channels, h_out, w_out), batch=self.batch, c_in=c_in, h_in=h_in, w_in=w_in, c_out=channels,
-            h_out=h_out, w_out=w_out, kh=kh, kw=kw, stride=(stride, stride), pad=edges,
+            Conv2d, name, (x, weight(f"{shared or name}.weight", channels, c_in // groups, *taps, kh, kw)),
+            (batch, channels, *planes, h_out, w_out), batch=batch * prod(planes), c_in=c_in * prod(taps), h_in=h_in,
+            w_in=w_in, c_out=channels, h_out=h_out, w_out=w_out, kh=kh, kw=kw, stride=(stride, stride), pad=edges,
             dilation=(dilation, dilation), groups=groups,
         )  # fmt: skip
         if not bias:
             return out
         return self.elementwise(f"{name}.bias", "add", out, weight(f"{shared or name}.bias.weight", channels))
 
+    def conv_transposed(
+        self, name: str, x: Tensor, channels: int, kernel: int, factor: int, *, bias: bool = False
+    ) -> Tensor:
+        """``factor`` times as many places along every axis that is longer than one, in images and volumes.
+
+        A product to ``kernel`` places along each of those for each of the input's, which are then moved, and added
+        where they overlap.
+        """
+        batch, depth, *places = x.shape
+        taps = channels * prod(kernel for length in places if length > 1)
+        table = weight(f"{name}.weight", depth, taps)
+        y = self.add(Matmul, name, (x, table), (batch, taps, *places), m=batch * prod(places), k=depth, n=taps)
+        larger = (length * factor if length > 1 else 1 for length in places)
+        y = self.add(Move, f"{name}.overlap", (y,), (batch, channels, *larger))
+        return self.elementwise(f"{name}.bias", "add", y, weight(f"{name}.bias.weight", channels)) if bias else y
+
     def batch_norm(self, name: str, x: Tensor) -> Tensor:
         """A scale and a shift for every channel."""
         scale, shift = (weight(f"{name}.{part}", x.shape[1]) for part in ("scale", "shift"))
         return self.elementwise(name, "affine", x, scale, shift)
+
+    def instance_norm(self, name: str, x: Tensor) -> Tensor:
+        """Mean and variance of every channel of every item, then its scale and shift (Ulyanov et al., 2016)."""
+        moments = self.add(Reduction, f"{name}.moments", (x,), (*x.shape[:2], 2))
+        scale, shift = (weight(f"{name}.{part}", x.shape[1]) for part in ("scale", "shift"))
+        return self.elementwise(name, "affine", x, moments, scale, shift)
 
     def conv_bn(
         self, name: str, x: Tensor, channels: int, kernel: Size, *, act: str | None = "relu", **how: Any

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from accelsim.base.errors import WorkloadError, nearest
 from accelsim.base.resources import resource_dir
-from accelsim.workload import convnets, detectors, perceiver, recommenders, speech
+from accelsim.workload import convnets, detectors, perceiver, recommenders, segmentation, speech
 from accelsim.workload.files import is_there
 from accelsim.workload.graph import Graph
 from accelsim.workload.hf_config import read_config
@@ -57,6 +57,10 @@ BUILDERS: dict[str, Builder] = {
         for model in TRANSFORMER_XL
     },
     "vgg16": _image("VGG-16 for 224 x 224 images", convnets.vgg16),
+    "resnet50_v1": _image("ResNet-50 v1", convnets.resnet("resnet50_v1", (3, 4, 6, 3), version="1")),
+    "resnet50_slim": _image("ResNet-50 of TF-Slim", convnets.resnet("resnet50_slim", (3, 4, 6, 3), version="slim")),
+    "resnet101_slim": _image("ResNet-101 of TF-Slim", convnets.resnet("resnet101_slim", (3, 4, 23, 3), version="slim")),
+    "resnet152_slim": _image("ResNet-152 of TF-Slim", convnets.resnet("resnet152_slim", (3, 8, 36, 3), version="slim")),
     "resnet34": _image("ResNet-34", convnets.resnet("resnet34", (3, 4, 6, 3), bottleneck=False)),
     "resnet101": _image("ResNet-101 v1.5", convnets.resnet("resnet101", (3, 4, 23, 3))),
     "resnet152": _image("ResNet-152 v1.5", convnets.resnet("resnet152", (3, 8, 36, 3))),
@@ -70,6 +74,8 @@ BUILDERS: dict[str, Builder] = {
         "the same with squeeze and excitation",
         convnets.resnet("se_resnext101_32x4d", (3, 4, 23, 3), groups=32, base=128, squeeze=16),
     ),
+    "inception_v1": _image("Inception v1 (GoogLeNet)", convnets.inception_v1),
+    "inception_v4": _image("Inception v4 for 299 x 299 images", convnets.inception_v4),
     "inception_v3": _image("Inception v3 for 299 x 299 images", convnets.inception_v3),
     "mobilenet_v1": Builder(
         "MobileNet v1; --param size, width_percent", convnets.mobilenet_v1, convnets.MOBILENET_PARAMS
@@ -86,10 +92,43 @@ BUILDERS: dict[str, Builder] = {
         "EfficientNet-B4 with wider squeezes",
         convnets.efficientnet("efficientnet_widese_b4", 380, 1.4, 1.8, wide_squeeze=True),
     ),
+    **{
+        f"efficientnet_lite{i}": _image(
+            f"EfficientNet-Lite{i}", convnets.efficientnet(f"efficientnet_lite{i}", pixels, width, depth, lite=True)
+        )
+        for i, pixels, width, depth in ((0, 224, 1.0, 1.0), (3, 280, 1.2, 1.4), (4, 300, 1.4, 1.8))
+    },
+    **{
+        f"efficientnet_edgetpu_{size}": _image(
+            f"EfficientNet-EdgeTPU-{size.upper()}",
+            convnets.fused_efficientnet(
+                f"efficientnet_edgetpu_{size}",
+                pixels,
+                32,
+                convnets.edge_tpu_stages(depth),
+                act="relu",
+                edge=True,
+                source="Gupta and Tan, 2019; TensorFlow's efficientnet/edgetpu",
+            ),
+        )
+        for size, pixels, depth in (("s", 224, 1.0), ("m", 240, 1.1))
+    },
+    "efficientnet_v2_s": _image(
+        "EfficientNetV2-S for 384 x 384 images",
+        convnets.fused_efficientnet(
+            "efficientnet_v2_s",
+            384,
+            24,
+            convnets.EFFICIENTNET_V2_S,
+            act="silu",
+            source="Tan and Le, ICML 2021, Table 4",
+        ),
+    ),
     "retinanet": _image(
         "MLPerf's RetinaNet on ResNeXt-50, 800 x 800", detectors.retinanet("retinanet", 264, groups=32, base=128)
     ),
     "efficientdet_d0": _image("EfficientDet-D0, 512 x 512", detectors.efficientdet_d0),
+    "superpoint": _image("SuperPoint for 640 x 480 images", detectors.superpoint),
     "dlrm": Builder("MLPerf's DLRM, pairs of a sample; --param pairs", recommenders.dlrm, recommenders.PARAMS),
     "dlrm_v2": Builder("MLPerf's DLRM-DCNv2; --param pairs", recommenders.dlrm_v2, recommenders.PARAMS),
     "perceiver_learned": _image("Perceiver IO on pixels, learned places", perceiver.perceiver(learned=True)),
@@ -97,6 +136,29 @@ BUILDERS: dict[str, Builder] = {
     "rnnt": Builder("MLPerf's RNN-T; --param frames, symbols", speech.rnnt, speech.RNNT_PARAMS),
     "fastpitch": Builder("FastPitch; --param characters, frames", speech.fastpitch, speech.FASTPITCH_PARAMS),
     "hifigan": Builder("HiFi-GAN's generator V1; --param frames", speech.hifigan, speech.HIFIGAN_PARAMS),
+    "unet3d_brats": _image(
+        "MLPerf's 3D U-Net up to v1.1, a volume of BraTS 2019",
+        segmentation.nnunet(
+            "unet3d_brats",
+            channels=4,
+            classes=4,
+            size=(224, 224, 160),
+            source="MLPerf inference v0.7, 3d-unet-brats19; Isensee et al., Nature Methods 2021",
+        ),
+    ),
+    "unet3d_kits": Builder(
+        "MLPerf's 3D U-Net from v2.0, a scan of KiTS19; --param windows",
+        segmentation.nnunet(
+            "unet3d_kits",
+            channels=1,
+            classes=3,
+            size=(128,) * 3,
+            act="relu",
+            parts="windows",
+            source="MLPerf inference v2.0, 3d-unet-kits19; Isensee et al., Nature Methods 2021",
+        ),
+        segmentation.WINDOWS_PARAMS,
+    ),
     "ssd_resnet34": _image("MLPerf's SSD-large, 1200 x 1200", detectors.ssd_resnet34),
     "ssd_mobilenet_v1": _image("MLPerf's SSD-small, 300 x 300", detectors.ssd_mobilenet_v1),
     "yolov3": Builder("YOLO v3; --param size=608", detectors.yolov3, {"size": (416, 32, 4096)}),

@@ -30,23 +30,13 @@ def hifigan(batch: int, params: Mapping[str, int]) -> Graph:
     x = net.conv("pre", net.input("spectrogram", MELS, 1, params["frames"]), 512, (1, 7), bias=True)
     for stage, (factor, kernel) in enumerate(((8, 16), (8, 16), (2, 4), (2, 4)), start=1):
         x = net.elementwise(f"up{stage}.leaky_relu", "leaky_relu", x)
-        x = _transposed(net, f"up{stage}", x, x.shape[1] // 2, kernel, factor)
+        x = net.conv_transposed(f"up{stage}", x, x.shape[1] // 2, kernel, factor, bias=True)
         parts = [_dilated(net, f"stage{stage}.{kernel}", x, kernel) for kernel in (3, 7, 11)]
         both = net.elementwise(f"stage{stage}.add1", "add", parts[0], parts[1])
         x = net.elementwise(f"stage{stage}.add2", "add", both, parts[2])
     x = net.conv("post", net.elementwise("post.leaky_relu", "leaky_relu", x), 1, (1, 7), bias=True)
     net.elementwise("post.tanh", "tanh", x)
     return net.graph("hifigan", params=params, source="Kong et al., HiFi-GAN, NeurIPS 2020, V1 of Table 3")
-
-
-def _transposed(net: Layers, name: str, x: Tensor, channels: int, kernel: int, factor: int) -> Tensor:
-    """A transposed convolution: a product to ``kernel`` places for each of the input's, which are added up."""
-    batch, depth, _, length = x.shape
-    table = weight(f"{name}.weight", depth, channels * kernel)
-    shape = (batch, channels * kernel, 1, length)
-    y = net.add(Matmul, name, (x, table), shape, m=batch * length, k=depth, n=channels * kernel)
-    y = net.add(Move, f"{name}.overlap", (y,), (batch, channels, 1, length * factor))
-    return net.elementwise(f"{name}.bias", "add", y, weight(f"{name}.bias.weight", channels))
 
 
 def _dilated(net: Layers, name: str, x: Tensor, kernel: int) -> Tensor:

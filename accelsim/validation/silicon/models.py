@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -27,6 +27,9 @@ from accelsim.validation.silicon.pages import Pages, read_pages, step_s
 from accelsim.validation.silicon.predict import device_of
 from accelsim.validation.silicon.rows import Check, Measurement, read_measurements
 from accelsim.validation.silicon.run_protocol import RunProtocol, precision_of, run_protocol_of
+from accelsim.workload.graph import Graph
+from accelsim.workload.library import load_workload
+from accelsim.workload.pruning import pruned_to
 
 SUITE = "models"
 WANTED = ("device", "model", "task", "throughput_per_s", "latency_ms", "source")
@@ -110,7 +113,7 @@ def _ours(row: Measurement, device: Device, pages: Pages) -> Ours:
     protocol = run_protocol_of(row)
     least_s = pages.least_s.get(row.number, 0.0)
     row = protocol.told(row, pages.places[row.number])
-    network = network_of(row.text("model"), row.text("seq_or_input"), row.text("notes"))
+    network = network_of(*map(row.text, ("model", "seq_or_input", "notes", "source")))
     if protocol.sequence is not None and network.params and network.params[0][0] == "seq_len":
         network = replace(network, params=(("seq_len", protocol.sequence),))
     precision = precision_of(row, protocol)
@@ -176,7 +179,20 @@ def _run(device: str, network: Network, precision: str, batch: int, fuses: bool)
     if not core.gang and core.count > 1 and batch > 1:
         options = replace(options, parallel="data", cores=min(core.count, batch))
     overrides = {} if fuses else {"fuses_epilogue": False}
+    if network.pruned_to is not None:
+        return simulate(device, _pruned(network), overrides=overrides, options=options)
     return simulate(device, network.workload, overrides=overrides, params=dict(network.params), options=options)
+
+
+@cache
+def _pruned(network: Network) -> Callable[[int], Graph]:
+    """A builder of the network with so many operations left, the same share of channels everywhere."""
+    assert network.pruned_to is not None
+
+    def build(batch: int) -> Graph:
+        return load_workload(network.workload, batch=batch, params=dict(network.params))
+
+    return pruned_to(build, network.pruned_to / 2)
 
 
 def as_rows(judged: Iterable[Judged]) -> list[Row]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from accelsim.validation.silicon.build import UnmodelledError
+from accelsim.workload.library import load_workload
 from accelsim.workload.speech import HOP
 
 
@@ -17,6 +18,8 @@ class Network:
     params: tuple[tuple[str, int], ...] = ()
     counted: int = 1
     """What a throughput counts of each item: tokens of a sequence."""
+    pruned_to: float | None = None
+    """Operations of an item, two to a multiply-accumulate, of which as many channels are left as make so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +42,20 @@ _SQUARE = r"(?:{0}\D+{0}\b.*|)"
 
 _RULES = (
     _Rule(r"mlperf:resnet(50)?", "resnet50"),
-    _Rule(r"(pt|tf|tf2)_(mlperf_)?resnet(v1-)?50_3\.5", "resnet50", _SQUARE.format(224)),
+    _Rule(r"(pt|tf|tf2)_(mlperf_)?resnet50_3\.5", "resnet50", _SQUARE.format(224)),
     _Rule(r".*/(resnet50v1\.5|rn50v1\.5)", "resnet50"),
     _Rule(r"resnet152", "resnet152"),
-    _Rule(r"tf_resnetv1-101_3\.5", "resnet101", _SQUARE.format(224)),
-    _Rule(r"tf_resnetv1-152_3\.5", "resnet152", _SQUARE.format(224)),
+    *(_Rule(rf"tf_resnetv1-{depth}_3\.5", f"resnet{depth}_slim", _SQUARE.format(224)) for depth in (50, 101, 152)),
+    _Rule(r"pt_vehicle-(color|make|type)-classification_3\.5", "resnet18", _SQUARE.format(224)),
+    _Rule(r"tf_inceptionv1_3\.5", "inception_v1", _SQUARE.format(224)),
+    _Rule(r"tf_inceptionv4_3\.5", "inception_v4", _SQUARE.format(299)),
+    _Rule(r"tf_vgg19_3\.5", "onnx:vgg19", _SQUARE.format(224)),
+    _Rule(r"tf_efficientnet-edgetpu-s_3\.5", "efficientnet_edgetpu_s", _SQUARE.format(224)),
+    _Rule(r"tf_efficientnet-edgetpu-m_3\.5", "efficientnet_edgetpu_m", _SQUARE.format(240)),
+    _Rule(r"tf2_efficientnet-lite_3\.5", "efficientnet_lite0", _SQUARE.format(224)),
+    _Rule(r"tf_superpoint_3\.5", "superpoint", r"480\*640.*"),
+    *(_Rule(rf"mlperf:efficientnet-(fp32|int8)-lite{i}", f"efficientnet_lite{i}") for i in (0, 3, 4)),
+    _Rule(r".*/efficientnet_v2", "efficientnet_v2_s", _SQUARE.format(384)),
     _Rule(r".*/resnext101-32x4d", "resnext101_32x4d"),
     _Rule(r".*/se-resnext101-32x4d", "se_resnext101_32x4d"),
     _Rule(r"tf_resnetv2-50_3\.5", "resnet50_v2", _SQUARE.format(299)),
@@ -97,14 +109,18 @@ def _whole(digits: str) -> int:
     return int(digits[:LONGEST])
 
 
-def network_of(model: str, size: str, notes: str) -> Network:
+def network_of(model: str, size: str, notes: str, source: str = "") -> Network:
     """The workload that a name means, with the length of its sequences.
+
+    ``source`` tells apart what a suite changed under one name.
 
     Raises UnmodelledError, which says what is lacking.
     """
     name = model.strip().lower()
     if re.match(r"open;(deci|neuralmagic)", notes.lower()):
         raise UnmodelledError("a network of the submitter's own in MLPerf's open division")
+    if re.fullmatch(r"mlperf:3d-unet-99(\.9)?", name):
+        return Network("unet3d_brats" if re.search(r"results_v(0\.7|1\.[01]):", source) else "unet3d_kits")
     found = _special(name, size, notes)
     if found is not None:
         return found
@@ -117,9 +133,23 @@ def network_of(model: str, size: str, notes: str) -> Network:
             return Network(rule.workload, counted=rule.counted)
         length = re.search(r"[0-9]+", size)
         return Network(rule.workload, (("seq_len", _whole(length[0]) if length else rule.sequence),))
-    if re.search(r"_0\.[0-9]+_3\.5$", name):
-        raise UnmodelledError("a pruned network, whose layers are not published")
-    raise UnmodelledError(f"network {model}")
+    return _pruned(model, size, notes)
+
+
+def _pruned(model: str, size: str, notes: str) -> Network:
+    """A network of Vitis AI's model zoo that was pruned to an operation count that the row tells."""
+    told = re.fullmatch(r"(.*)_0\.([0-9]{1,9})_3\.5", model.strip().lower())
+    if told is None or told[1].startswith("pt_ofa"):
+        raise UnmodelledError(f"network {model}")
+    whole = network_of(f"{told[1]}_3.5", size, "")
+    share, giga = float(f"0.{told[2]}"), re.search(r"GOPs=([0-9]{1,9}(?:\.[0-9]{1,9})?)", notes)
+    if giga is None:
+        raise UnmodelledError(f"network {model}, of operations that are not said")
+    if float(giga[1]) == share:
+        # The share that was taken away stands in the place of what is left.
+        graph = load_workload(whole.workload, params=dict(whole.params))
+        return replace(whole, pruned_to=2 * graph.macs * (1 - share))
+    return replace(whole, pruned_to=float(giga[1]) * 1e9)
 
 
 def _special(name: str, size: str, notes: str) -> Network | None:
