@@ -6,6 +6,7 @@ Every class here is a section of a device file; a field's name carries its unit 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -411,6 +412,16 @@ class Device(Part):
     def path(self, role: Role) -> tuple[Memory, ...]:
         """Return the memories that an operand of this role passes through, nearest first."""
         return tuple(m for m in self.memory if role in m.holds)
+
+    def on_lanes(self, dtypes: Collection[str]) -> Device:
+        """The device as software sees it that multiplies in these formats on SIMD lanes, where they do that at all."""
+        matrix, lanes = self.core.matrix, self.core.vector.macs_per_cycle_per_core
+        left = {dtype for dtype in dtypes if lanes.get(dtype)}
+        if not isinstance(matrix, TensorCores) or not left & {*matrix.macs_per_cycle_per_core}:
+            return self
+        rates = {dtype: rate for dtype, rate in matrix.macs_per_cycle_per_core.items() if dtype not in left}
+        unit = matrix.model_copy(update={"macs_per_cycle_per_core": rates})
+        return self.model_copy(update={"core": self.core.model_copy(update={"matrix": unit})})
 
     def computes(self, dtype: str) -> bool:
         """Whether a unit multiplies in this format."""

@@ -32,6 +32,10 @@ class Run:
     """Speed of the products' main loops against the library that the family's factors were fitted on."""
     few_channels: bool = True
     """The library has kernels of tensor cores for convolutions of few channels."""
+    least_conv_tile: int = 0
+    """Results of the smallest thread-block tile that the library has for convolutions on tensor cores."""
+    on_lanes: tuple[str, ...] = ()
+    """Formats that the library multiplies on SIMD lanes where they have them, though tensor cores would."""
     stack: str = ""
     """Serving software whose attention kernels run, where they differ; empty: as the family's file says."""
 
@@ -66,7 +70,11 @@ class Machine:
 
     def in_run(self, run: Run) -> Machine:
         """The same machine in another kind of run."""
-        return self if run == self.run else self._runs.setdefault(run, replace(self, run=run))
+        if run == self.run:
+            return self
+        if run not in self._runs:
+            self._runs[run] = replace(self, run=run, device=self.device.on_lanes(run.on_lanes))
+        return self._runs[run]
 
     @cached_property
     def _runs(self) -> dict[Run, Machine]:

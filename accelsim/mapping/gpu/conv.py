@@ -36,8 +36,8 @@ FEW_CHANNELS = 4
 (CUTLASS's few-channels iterators, TensorRT's first layers)."""
 VECTOR_BYTES = 16
 """Of the widest load of a thread."""
-FOURIER_SIDE = 32
-"""Of the tiles that cuDNN transforms."""
+FOURIER_SIDES = (16, 32)
+"""Of the tiles that cuDNN transforms (``fft2d_r2c_16x16`` and ``fft2d_r2c_32x32`` in profiles of it)."""
 FUSED_TILE = ((512, 32, 8),)
 """Of a block that keeps its transforms in shared memory: 16 points of 32 tiles, 32 filters, 8 channels a step (ASSUMED,
 after the kernels of Lavin and Gray)."""
@@ -175,8 +175,9 @@ class _Library:
                 yield self.winograd()
                 if not isinstance(op, FilterGradient):
                     yield self.fused_winograd()
-            elif 1 < max(op.kh, op.kw) < FOURIER_SIDE // 2:
-                yield self.fourier()
+            for side in FOURIER_SIDES:
+                if op.dtype == "fp32" and 1 < max(op.kh, op.kw) <= side // 2:
+                    yield self.fourier(side)
 
     # --- what they have in common ------------------------------------------------------------------------------------
 
@@ -225,12 +226,18 @@ class _Library:
         splits = SPLITS if isinstance(op, FilterGradient) else (1,)
         if isinstance(self.unit, TensorCores):
             product = product_of(self._in_blocks(gemm), self.placement, moved, self.rate * conv.tensor)
-            tiles = tensor_tiles(self.factors.tiles, gemm.element_bits)
+            tiles = tensor_tiles(self._tiles, gemm.element_bits)
             grid = fastest(self.gpu, product, self.factors, tiles, splits)
         else:
             product = product_of(gemm, self.placement, moved, self.rate * conv.implicit)
             grid = fastest(self.gpu, replace(product, step_s=conv.step_s), self.factors, splits=splits)
         return self._of_grid(f"implicit product, {grid.text}", grid, executed_macs(op), reread(moved, grid))
+
+    @property
+    def _tiles(self) -> tuple[tuple[int, int, int], ...]:
+        """The library's thread-block tiles for convolutions on tensor cores."""
+        least = self.gpu.machine.run.least_conv_tile
+        return tuple(tile for tile in self.factors.tiles if tile[0] * tile[1] >= least) or self.factors.tiles
 
     def few_channels(self) -> Algorithm:
         """The same with the channels of several taps side by side along k; each is a narrower load."""
@@ -243,7 +250,7 @@ class _Library:
             product_of(packed, self.placement, moved, self.rate * self.gpu.factors.conv.tensor),
             feed_times=VECTOR_BYTES / load_bytes,
         )
-        tiles = tensor_tiles(self.factors.tiles, gemm.element_bits)
+        tiles = tensor_tiles(self._tiles, gemm.element_bits)
         grid = fastest(self.gpu, product, self.factors, tiles, splits=(1,))
         return self._of_grid(f"few channels, {grid.text}", grid, executed_macs(op), reread(moved, grid))
 
@@ -259,18 +266,33 @@ class _Library:
 
     def fused_winograd(self) -> Algorithm:
         """Tiles of 2 x 2 results in one kernel."""
-        op, roles, moved = self.op, self.roles((F2.out, F2.out)), beyond(self.op, self.placement)
+        op, gpu, roles, moved = self.op, self.gpu, self.roles((F2.out, F2.out)), beyond(self.op, self.placement)
+        product = product_of(gemm_of(op), self.placement, moved, self.rate * gpu.factors.conv.fused)
+        filters = product.b_bytes
+        turned = math.ceil(filters * F2.points / 9)
+        spilled = 1.0 - min(1.0, gpu.l2_room_bytes / (turned + product.a_bytes))
         product = replace(
-            product_of(gemm_of(op), self.placement, moved, self.rate * self.gpu.factors.conv.fused),
+            product,
             m=roles.m * F2.points,
             k=roles.k,
             n=roles.n,
-            step_s=self.gpu.factors.conv.step_s,
+            b_bytes=turned,
+            b_beyond=spilled > 0,
+            step_s=gpu.factors.conv.step_s,
         )
-        grid = fastest(self.gpu, product, self.factors, FUSED_TILE, splits=(1,))
+        grid = fastest(gpu, product, self.factors, FUSED_TILE, splits=(1,))
+        share = gpu.factors.conv.transform
         adds = roles.tiles_in * F2.data + roles.filters * F2.filter + roles.tiles_out * F2.inverse
         macs = F2.points * roles.m * roles.k * roles.n
-        return self._of_grid(f"Winograd F(2x2, 3x3), {grid.text}", grid, macs, reread(moved, grid), adds)
+        one = self._of_grid(f"Winograd F(2x2, 3x3), {grid.text}", grid, macs, reread(moved, grid), adds)
+        beyond_bytes = turned * spilled + (filters if self.placement.sources[1] is not None else 0)
+        return replace(
+            one,
+            moved_l2_s=(filters + turned) / (gpu.l2_bytes_per_s * share),
+            moved_dram_s=beyond_bytes / (gpu.dram_bytes_per_s * share),
+            kernels=2,
+            between_s=self.between_s(2),
+        )
 
     def winograd(self) -> Algorithm:
         """Tiles of 4 x 4 results: transforms of images and filters, products at each point, the way back."""
@@ -279,13 +301,13 @@ class _Library:
         element = bits(self.op.inputs[0].dtype) // BITS_PER_BYTE
         return self._transformed("Winograd F(4x4, 3x3)", roles, F4.points, element, 1, adds)
 
-    def fourier(self) -> Algorithm:
-        """Tiles of 32 x 32 numbers, of whose transforms half are kept: the others are their conjugates."""
-        op, side = self.op, FOURIER_SIDE
+    def fourier(self, side: int) -> Algorithm:
+        """Square tiles, of whose transforms half are kept: the others are their conjugates."""
+        op = self.op
         roles = self.roles((side - op.kh + 1, side - op.kw + 1))
         transforms = roles.tiles_in + roles.filters + roles.tiles_out + roles.filters_out
         adds = math.ceil(transforms * 2.5 * side * side * math.log2(side * side))
-        return self._transformed("Fourier 32x32", roles, side * (side // 2 + 1), 8, 2, adds)
+        return self._transformed(f"Fourier {side}x{side}", roles, side * (side // 2 + 1), 8, 2, adds)
 
     def direct(self) -> Algorithm:
         """Every multiply-accumulate loads its pixel from the first cache; filters stay in registers."""

@@ -10,7 +10,7 @@ from accelsim.base.dtypes import DTYPES
 from accelsim.hardware.family import GemmFactors, SimtFactors
 from accelsim.mapping.gpu.grid import Grid, Product, fastest
 from accelsim.mapping.gpu.kernel import Gpu, Kernel, Moved, beyond, channel_bytes, crossing_counts, task_of
-from accelsim.mapping.gpu.simt import aligned, simt_tiles
+from accelsim.mapping.gpu.simt import DP4A_BITS, aligned, lane_tiles
 from accelsim.mapping.machine import Machine
 from accelsim.mapping.matrix import check_sparsity, executed_macs, matrix_unit
 from accelsim.mapping.models import Gemm, gemm_of
@@ -30,7 +30,8 @@ def map_gemm(op: Matmul | Conv2d, machine: Machine, placement: Placement) -> Tas
     factors: GemmFactors | None = gpu.factors.tensor if unit is machine.device.core.matrix else None
     splits = None
     if factors is None:
-        factors, tiles = gpu.factors.simt, simt_tiles(gpu.factors.simt, gemm.repeats)
+        factors, tiles = gpu.factors.simt, lane_tiles(gpu.factors.simt, gemm)
+        splits = (1,) if gemm.element_bits == DP4A_BITS else None
     else:
         tiles = tensor_tiles(factors.tiles, gemm.element_bits)
         splits = narrow_splits(op)

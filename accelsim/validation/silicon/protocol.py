@@ -13,7 +13,7 @@ from pydantic import Field
 from accelsim.base.errors import InputError
 from accelsim.base.resources import resource_dir
 from accelsim.hardware.files import read_toml, validate
-from accelsim.hardware.part import Count, Flag, Fraction01, Name, NonNegative, Part, Text
+from accelsim.hardware.part import Count, DTypeName, Flag, Fraction01, Name, NonNegative, Part, Text
 from accelsim.mapping.machine import Run
 from accelsim.validation.silicon.rows import Measurement
 from accelsim.workload.ops import Matmul, Op
@@ -56,6 +56,8 @@ class Protocol(Part):
     """The host's work on one call that the clock saw [s]."""
     host_ahead: Fraction01 = 1.0
     """Share of it before the kernel can start; the rest goes on while the kernel runs."""
+    host_ahead_of: Annotated[dict[str, Fraction01], Field(default_factory=dict)]
+    """By a row's ``op``: the same of such a call, where it differs."""
     host_multiples: Annotated[dict[str, NonNegative], Field(default_factory=dict)]
     """By a row's ``op``: times ``host_s`` that such a call takes the host (one, where it does not stand here)."""
     host_kernel_s: NonNegative = 0.0
@@ -83,6 +85,10 @@ class Protocol(Part):
     the limit's window over the calls of a run [s]."""
     few_channels: Flag = True
     """Its library has kernels of tensor cores for convolutions of few channels (cuDNN from version 8 on)."""
+    least_conv_tile: Count = 1
+    """Results of the smallest thread-block tile that its library has for convolutions on tensor cores."""
+    on_lanes: tuple[DTypeName, ...] = ()
+    """Formats that its library multiplies on SIMD lanes (DP4A for INT8), though the device has tensor cores for them."""
     library: Annotated[float, Field(gt=0, le=2, strict=True, description="a number > 0 and <= 2")] = 1.0
     """Speed of the products' main loops against the library that the family's factors were fitted on: older ones are
     slower."""
@@ -98,12 +104,21 @@ class Protocol(Part):
     @cached_property
     def run(self) -> Run:
         """How its kernels ran."""
-        return Run(self.activity, self.burst_s, self.library, self.few_channels, self.stack)
+        return Run(
+            activity=self.activity,
+            burst_s=self.burst_s,
+            library=self.library,
+            few_channels=self.few_channels,
+            least_conv_tile=self.least_conv_tile,
+            on_lanes=self.on_lanes,
+            stack=self.stack,
+        )
 
     def seen_s(self, op: str, busy_s: float, further: int = 0) -> float:
         """What the clock shows of a row of kind ``op`` whose kernels, one and ``further`` ones, take ``busy_s``."""
         host_s = self.host_s * self.host_multiples.get(op, 1.0)
-        seen = max(busy_s + self.host_ahead * host_s + further * self.host_kernel_s, host_s, self.floor_s)
+        ahead_s = self.host_ahead_of.get(op, self.host_ahead) * host_s
+        seen = max(busy_s + ahead_s + further * self.host_kernel_s, host_s, self.floor_s)
         if self.resolution_s:
             seen = max(1, round(seen / self.resolution_s)) * self.resolution_s
         return seen
