@@ -10,6 +10,7 @@ from accelsim.hardware.device import Device, GpuExecution
 from accelsim.hardware.loader import device_names, load_device
 from accelsim.mapping import Placement, Task, map_op
 from accelsim.mapping.gpu.conv import F2, F4
+from accelsim.mapping.machine import Run
 from accelsim.validation.silicon.predict import power_w, whole
 from accelsim.workload.gradients import FilterGradient, InputGradient
 from accelsim.workload.ops import Conv2d, Tensor
@@ -183,6 +184,34 @@ def test_long_filters_go_through_fourier_transforms_where_channels_are_many() ->
     task = mapped(op, device)
     assert "Fourier" in task.tiling
     assert task.macs < op.macs / 4
+
+
+def test_small_images_go_through_small_fourier_tiles() -> None:
+    """A 7 x 7 image with its border fits into a tile of 16 x 16, whose transforms are 144 complex numbers, not 544."""
+    task = mapped(convolution(batch=16, c_in=832, c_out=128, size=7, window=5), unlimited(load_device("nvidia_t4")))
+    assert "Fourier 16x16" in task.tiling
+    assert task.macs == 16 * 9 * (16 * (2 * 832) * (2 * 128))
+
+
+def test_small_images_with_many_filters_wait_for_the_transforms_of_filters() -> None:
+    """Winograd's filters are 16 numbers for 9 and are written and read once more, however few pixels there are."""
+    device = load_device("nvidia_v100_pcie_32gb")
+    task = mapped(convolution(batch=1, c_in=512, c_out=512, size=7), device)
+    assert task.kernels in {1, 2}
+    task = mapped(convolution(batch=4, c_in=64, c_out=64, size=56), device)
+    assert "Winograd F(2x2" in task.tiling
+    assert task.kernels == 2
+
+
+def test_a_library_without_small_tiles_wastes_more() -> None:
+    """cuDNN 7's kernels for tensor cores make 16,384 results a block: 392 x 512 of them are 16 blocks for 40 cores."""
+    machine = whole(load_device("nvidia_t4"))
+    op = convolution(batch=8, c_in=512, c_out=512, size=7, dtype="fp16")
+    placement = Placement((None,) * 2, None, machine.all_free)
+    small = map_op(op, machine, placement)
+    large = map_op(op, machine.in_run(Run(least_conv_tile=16384)), placement)
+    assert large.duration_ps > 1.2 * small.duration_ps
+    assert large.macs == small.macs
 
 
 def test_tensor_cores_want_channels_in_blocks() -> None:

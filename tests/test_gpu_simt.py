@@ -11,6 +11,7 @@ from accelsim.hardware.family import GpuFactors
 from accelsim.hardware.loader import device_names, load_device
 from accelsim.mapping import Placement, Task, map_op
 from accelsim.mapping.gpu.simt import simt_tiles
+from accelsim.mapping.machine import Run
 from accelsim.validation.silicon.calibrate import with_factors
 from accelsim.validation.silicon.predict import power_w, whole
 from accelsim.workload.graph import Graph
@@ -33,6 +34,27 @@ def product(m: int, k: int, n: int, batch: int = 1, stored: str = "fp32", math: 
         for name, shape in (("a", (m, k)), ("b", (k, n)), ("c", (m, n)))
     )
     return Matmul(name="product", inputs=(a, b), outputs=(c,), m=m, k=k, n=n, batch=batch, math=math)
+
+
+def test_int8_without_imma_layouts_runs_on_the_lanes() -> None:
+    """cuBLAS 10 multiplies INT8 in plain layouts by DP4A, four products a lane: 32.6 of the T4's 130 TOPS.
+
+    IMMA kernels want COL32 layouts (cuBLASLt's documentation); DeepBench's rows of a T4 end at 24 TOPS.
+    """
+    t4 = load_device("nvidia_t4")
+    lanes = t4.on_lanes(("int8",))
+    assert lanes.peak_macs_per_s("int8") == 4 * t4.peak_macs_per_s("fp32") == t4.peak_macs_per_s("int8") / 4
+    assert lanes.on_lanes(("int8", "fp16")).peak_macs_per_s("fp16") == 2 * t4.peak_macs_per_s("fp32")
+    a100 = load_device("nvidia_a100_sxm_80gb")
+    assert a100.on_lanes(("int4",)) is a100  # its lanes do not multiply in int4
+    machine = whole(t4)
+    for m, n, k in ((6144, 6000, 2048), (512, 1500, 2048), (35, 1500, 2560)):
+        op = product(m, k, n, stored="int8")
+        placement = Placement((None, None), None, machine.all_free)
+        on_cores = map_op(op, machine, placement)
+        on_lanes = map_op(op, machine.in_run(Run(on_lanes=("int8",))), placement)
+        assert on_lanes.duration_ps > 2 * on_cores.duration_ps
+        assert on_lanes.duration_ps / 1e12 >= op.macs / lanes.peak_macs_per_s("int8")
 
 
 sizes = st.one_of(st.integers(1, 64), st.integers(1, 5000))

@@ -369,6 +369,8 @@ def test_the_host_hides_short_kernels_and_delays_long_ones() -> None:
     assert protocol.seen_s("ew_add", 1e-6) == protocol.seen_s("ew_add", 5e-6) == pytest.approx(26.8e-6)
     assert protocol.seen_s("layernorm", 1e-6) > 1.5 * protocol.seen_s("ew_add", 1e-6)
     assert 10e-6 < protocol.seen_s("ew_add", 1e-3) - 1e-3 < 18e-6
+    # cuDNN's calls end in the launch: all of the host's work stands before the kernel.
+    assert protocol.seen_s("conv2d", 1e-3) - 1e-3 == pytest.approx(protocol.seen_s("conv2d", 0))
 
 
 def test_a_protocol_is_found_by_all_that_a_row_says_of_its_source() -> None:

@@ -2,8 +2,9 @@
 
 Implicit product (any shape), Winograd (3 x 3, no stride, on SIMD lanes), Fourier transforms (no stride, on SIMD lanes)
 and, where there are groups, direct convolution. Algorithms as cuDNN's guide names them; Winograd's as Lavin and Gray
-give them (CVPR 2016), in one kernel with 2 x 2 results a tile or in four with 4 x 4. Multiply-accumulates are those
-that are executed, so that a Winograd convolution may beat the roofline of the direct one and never its own.
+give them (CVPR 2016), with 2 x 2 results a tile in one kernel after another has transformed the filters, or in four
+with 4 x 4. Multiply-accumulates are those that are executed, so that a Winograd convolution may beat the roofline of
+the direct one and never its own.
 """
 
 from __future__ import annotations
@@ -265,7 +266,10 @@ class _Library:
         return replace(gemm, k=gemm.k // channels * whole)
 
     def fused_winograd(self) -> Algorithm:
-        """Tiles of 2 x 2 results in one kernel."""
+        """Tiles of 2 x 2 results in one kernel, after one that transforms the filters (cuDNN's generateWinogradTiles).
+
+        Transformed filters are 16/9 as large. What of them does not fit into L2 beside the image goes through DRAM.
+        """
         op, gpu, roles, moved = self.op, self.gpu, self.roles((F2.out, F2.out)), beyond(self.op, self.placement)
         product = product_of(gemm_of(op), self.placement, moved, self.rate * gpu.factors.conv.fused)
         filters = product.b_bytes
@@ -284,8 +288,10 @@ class _Library:
         share = gpu.factors.conv.transform
         adds = roles.tiles_in * F2.data + roles.filters * F2.filter + roles.tiles_out * F2.inverse
         macs = F2.points * roles.m * roles.k * roles.n
-        one = self._of_grid(f"Winograd F(2x2, 3x3), {grid.text}", grid, macs, reread(moved, grid), adds)
-        beyond_bytes = turned * spilled + (filters if self.placement.sources[1] is not None else 0)
+        through = math.ceil(turned * spilled)
+        crossing = [*reread(moved, grid), Moved("weight", gpu.machine.backing("activation"), through, through)]
+        one = self._of_grid(f"Winograd F(2x2, 3x3), {grid.text}", grid, macs, crossing, adds)
+        beyond_bytes = through + (filters if self.placement.sources[1] is not None else 0)
         return replace(
             one,
             moved_l2_s=(filters + turned) / (gpu.l2_bytes_per_s * share),

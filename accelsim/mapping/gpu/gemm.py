@@ -28,7 +28,7 @@ def map_gemm(op: Matmul | Conv2d, machine: Machine, placement: Placement) -> Tas
     check_sparsity(op, unit, machine)
     gpu, gemm = Gpu(machine), gemm_of(op)
     factors: GemmFactors | None = gpu.factors.tensor if unit is machine.device.core.matrix else None
-    splits = None
+    splits: tuple[int, ...] | None = None
     if factors is None:
         factors, tiles = gpu.factors.simt, lane_tiles(gpu.factors.simt, gemm)
         splits = (1,) if gemm.element_bits == DP4A_BITS else None

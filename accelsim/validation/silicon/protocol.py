@@ -88,7 +88,7 @@ class Protocol(Part):
     least_conv_tile: Count = 1
     """Results of the smallest thread-block tile that its library has for convolutions on tensor cores."""
     on_lanes: tuple[DTypeName, ...] = ()
-    """Formats that its library multiplies on SIMD lanes (DP4A for INT8), though the device has tensor cores for them."""
+    """Formats that its library multiplies on SIMD lanes (INT8 by DP4A), though the device has tensor cores for them."""
     library: Annotated[float, Field(gt=0, le=2, strict=True, description="a number > 0 and <= 2")] = 1.0
     """Speed of the products' main loops against the library that the family's factors were fitted on: older ones are
     slower."""
