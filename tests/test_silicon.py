@@ -18,7 +18,7 @@ from accelsim.validation.silicon.build import UnmodelledError, build, formats
 from accelsim.validation.silicon.experts import power_law, share
 from accelsim.validation.silicon.networks import Network, network_of
 from accelsim.validation.silicon.pages import read_pages, step_s
-from accelsim.validation.silicon.predict import device_of
+from accelsim.validation.silicon.predict import device_of, predict
 from accelsim.validation.silicon.protocol import protocol_of, protocols
 from accelsim.validation.silicon.rows import Measurement
 from accelsim.validation.silicon.run_protocol import precision_of, run_protocol_of, run_protocols
@@ -371,6 +371,21 @@ def test_the_host_hides_short_kernels_and_delays_long_ones() -> None:
     assert 10e-6 < protocol.seen_s("ew_add", 1e-3) - 1e-3 < 18e-6
     # cuDNN's calls end in the launch: all of the host's work stands before the kernel.
     assert protocol.seen_s("conv2d", 1e-3) - 1e-3 == pytest.approx(protocol.seen_s("conv2d", 0))
+
+
+def test_convolutions_kept_in_half_are_multiplied_in_half_where_that_is_faster() -> None:
+    """GP100's lanes take two FP16 products at a time, GM200's none: a row of DeepBench says how numbers are kept."""
+    cells = {
+        "op": "conv2d", "dtype": "fp16-storage/fp32-math", "batch": "16", "c_in": "128", "h_in": "40", "w_in": "175",
+        "c_out": "256", "kh": "5", "kw": "5", "stride": "2", "pad": "1", "latency_us": "2762",
+        "source_repo": "baidu-research/DeepBench@da81ba7",
+    }  # fmt: skip
+    half, whole_one = (
+        predict(Measurement(2, {**cells, "device": "NVIDIA P100-PCIe-16GB", "dtype": dtype}))
+        for dtype in ("fp16-storage/fp32-math", "fp32")
+    )
+    assert half.roofline_us == pytest.approx(whole_one.roofline_us / 2)
+    assert half.predicted_us < whole_one.predicted_us
 
 
 def test_a_protocol_is_found_by_all_that_a_row_says_of_its_source() -> None:

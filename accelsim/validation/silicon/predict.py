@@ -18,7 +18,7 @@ from accelsim.validation.silicon.array_functions import in_array_functions
 from accelsim.validation.silicon.build import UnmodelledError, build
 from accelsim.validation.silicon.protocol import Protocol, protocol_for
 from accelsim.validation.silicon.rows import Measurement
-from accelsim.workload.ops import Op, Tensor
+from accelsim.workload.ops import Conv2d, Op, Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,8 @@ def predicted_on(machine: Machine, row: Measurement) -> Prediction:
     protocol = protocol_for(row)
     try:
         ops = build(row)
+        if protocol.half_convolutions:
+            ops = tuple(_in_half(op, machine.device) for op in ops)
         kernels = in_array_functions(ops) if protocol.array_functions else ops
         machine = replace(machine, cores=min(cores_of(row) or machine.cores, machine.cores))
         machine = machine.in_run(protocol.run)
@@ -63,6 +65,14 @@ def predicted_on(machine: Machine, row: Measurement) -> Prediction:
         power_w=power_w(tasks, machine),
         tiling="; ".join(dict.fromkeys(task.tiling for task in tasks)),
     )
+
+
+def _in_half(op: Op, device: Device) -> Op:
+    """A convolution of numbers kept in FP16 in that format, where the device is faster in it."""
+    if not isinstance(op, Conv2d) or not op.math or op.inputs[0].dtype != "fp16":
+        return op
+    faster = device.peak_macs_per_s("fp16") > device.peak_macs_per_s(op.math)
+    return replace(op, math="") if faster else op
 
 
 def roofline_of(ops: Sequence[Op], machine: Machine) -> float:

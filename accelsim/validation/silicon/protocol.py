@@ -87,6 +87,9 @@ class Protocol(Part):
     """Its library has kernels of tensor cores for convolutions of few channels (cuDNN from version 8 on)."""
     least_conv_tile: Count = 1
     """Results of the smallest thread-block tile that its library has for convolutions on tensor cores."""
+    half_convolutions: Flag = False
+    """Its library multiplies convolutions of numbers kept in FP16 in FP16 where lanes are faster in it, whatever format
+    the row names."""
     on_lanes: tuple[DTypeName, ...] = ()
     """Formats that its library multiplies on SIMD lanes (INT8 by DP4A), though the device has tensor cores for them."""
     library: Annotated[float, Field(gt=0, le=2, strict=True, description="a number > 0 and <= 2")] = 1.0
