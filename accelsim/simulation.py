@@ -278,6 +278,11 @@ def precision_for(device: Device, asked: str | None) -> tuple[str, list[str]]:
         raise MappingError(
             f"precision {dtype!r}: unknown{nearest(dtype, DTYPES)}; want one of {', '.join(device.dtypes)}"
         )
+    if device.limits and dtype in (device.limits.compiler_lacks or ()):
+        raise MappingError(
+            f"{device.name} multiplies in {dtype}, but its compiler does not offer it; "
+            "--set limits.compiler_lacks=none runs what the units could do"
+        )
     if device.computes(dtype):
         return dtype, []
     if dtype in device.autocast:

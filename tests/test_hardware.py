@@ -8,11 +8,13 @@ from typing import Any, get_args
 
 import pytest
 
+from accelsim.base.errors import MappingError
 from accelsim.base.resources import resource_dir
 from accelsim.hardware import device as device_module
 from accelsim.hardware.device import Device, Function, OpKind
 from accelsim.hardware.loader import device_names, load_device
 from accelsim.hardware.part import Part
+from accelsim.simulation import precision_for
 from accelsim.workload import ops
 
 SHIPPED = tuple(device_names())
@@ -93,6 +95,15 @@ def test_inferentia_peaks(dtype: str, published: float) -> None:
     device = load_device("aws_inferentia1")
     assert tops(device, dtype) == pytest.approx(published)
     assert 2 * device.peak_macs_per_s(dtype, cores=1) / 1e12 == pytest.approx(published / 4)
+
+
+def test_int8_of_inferentia_is_a_switch() -> None:
+    """AWS Neuron: the units multiply INT8, the compiler does not offer it."""
+    device = load_device("aws_inferentia1")
+    with pytest.raises(MappingError, match="compiler does not offer it"):
+        precision_for(device, "int8")
+    lifted = load_device("aws_inferentia1", {"limits.compiler_lacks": "none"})
+    assert precision_for(lifted, "int8") == ("int8", [])
 
 
 def test_xeon_peak() -> None:

@@ -402,6 +402,24 @@ def test_a_protocol_is_found_by_all_that_a_row_says_of_its_source() -> None:
     assert not protocol_of("PrincetonUniversity/LLMCompass@2e015fd", "time.time()", "pytorch-fp16", "NVIDIA A100").maker
 
 
+def test_a_network_of_the_submitters_own_is_not_run() -> None:
+    """open/Intel/measurements/1-node-2S-ICX-Neural_Engine-INT8 of MLPerf v3.0: retrained, 90 % sparse."""
+    for notes in ("open;Intel;system=1-node-2S-ICX-Neural_Engine-INT8;cpu=8380", "open;Deci;system=x"):
+        with pytest.raises(UnmodelledError, match="submitter's own"):
+            network_of("mlperf:bert-99", "", notes)
+    assert network_of("mlperf:bert-99", "", "closed;Intel;system=1-node-2S-ICX").workload == "bert_large"
+
+
+def test_tpu_v3_rows_count_cores_of_a_chip() -> None:
+    """MLPerf v0.5's tpu-v3.8x1: eight cores, two to a chip; batches of 256 a core offline (its README)."""
+    device = device_of("Google TPU v3 (per-core count)")
+    assert (device.name, device.core.count) == ("tpu_v3_chip", 2)
+    source = "github mlcommons/inference_results_v0.5:closed/Google/results/tpu-v3.8x1/resnet/offline"
+    row = Measurement(2, {"source": source, "model": "mlperf:resnet", "scenario": "offline"})
+    protocol = run_protocol_of(row)
+    assert (protocol.batch, protocol.counts_cores, protocol.batch_is_per_core) == (256, True, True)
+
+
 def test_neuron_casts_products_to_bf16() -> None:
     """Neuron documentation, mixed precision: FP32 products are cast to BF16 by default; FP16 is kept."""
     cells = {"source": "github aws-neuron/aws-neuron-sdk@1:x.csv", "model": "bert-base-uncased", "scenario": "offline"}

@@ -291,6 +291,8 @@ class Limits(Part):
     """Kinds of op that it runs; others go to the host."""
     functions: tuple[Function, ...] | None = None
     """Elementwise functions that it runs."""
+    compiler_lacks: tuple[DTypeName, ...] | None = None
+    """Formats that its units have and its compiler does not offer."""
 
 
 class Price(Part):

@@ -12,7 +12,7 @@ BATCHES = (1, 8)
 PRECISIONS: Mapping[str, tuple[str | None, ...]] = {
     "tpu_v1": (None, "int16"),
     "nvidia_t4": (None, "int8"),
-    "aws_inferentia1": (None, "int8"),
+    "aws_inferentia1": (None, "fp16"),
     "xeon_8275cl": (None, "int8"),
 }
 """Devices and the formats they run in; None is the device's default."""

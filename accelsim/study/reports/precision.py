@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from accelsim.analysis.findings import Cell, Findings, Line, LineChart, Panel, Remark, Table
 from accelsim.base.dtypes import DTYPES, bits
 from accelsim.hardware.loader import load_device
 from accelsim.study.compare import Entry
 from accelsim.study.reports.common import Batch, Formats, Names, StudySpec, grid, listed, number, ran, told
+from accelsim.study.sweep import Point
 
 
 class Spec(StudySpec):
@@ -30,6 +32,8 @@ def findings(spec: Spec) -> Findings:
         if load_device(device).computes(name)
         for p in grid([device], [spec.workload], [spec.batch], params={spec.workload: spec.params}, precision=name)
     ]
+    # What the units could do is the question here, whether or not a compiler offers it.
+    points = [replace(p, overrides={"limits.compiler_lacks": "none"}) if _is_withheld(p) else p for p in points]
     entries, refused = ran(
         points, f"none of {listed(list(spec.devices))} multiplies in any of {listed(list(spec.formats))}"
     )
@@ -52,6 +56,11 @@ def findings(spec: Spec) -> Findings:
         tables=(_table(entries),),
         left_out=told(refused),
     )
+
+
+def _is_withheld(point: Point) -> bool:
+    limits = load_device(point.device).limits
+    return limits is not None and point.options.precision in (limits.compiler_lacks or ())
 
 
 def _chart(by_device: Mapping[str, Sequence[Entry]], name: str, label: str, unit: str, value: object) -> LineChart:
