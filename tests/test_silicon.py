@@ -22,6 +22,7 @@ from accelsim.validation.silicon.predict import device_of, predict
 from accelsim.validation.silicon.protocol import protocol_of, protocols
 from accelsim.validation.silicon.rows import Measurement
 from accelsim.validation.silicon.run_protocol import precision_of, run_protocol_of, run_protocols
+from accelsim.validation.silicon.systems import device_of_row
 from accelsim.workload.library import load_workload
 
 GEMM = {
@@ -418,6 +419,19 @@ def test_tpu_v3_rows_count_cores_of_a_chip() -> None:
     row = Measurement(2, {"source": source, "model": "mlperf:resnet", "scenario": "offline"})
     protocol = run_protocol_of(row)
     assert (protocol.batch, protocol.counts_cores, protocol.batch_is_per_core) == (256, True, True)
+
+
+def test_a_submissions_system_says_which_card() -> None:
+    """closed/Krai/systems/eb6-qaic (v3.0): DM.2e, 81 MB, 15 W; open/Lenovo/systems/se350 (v2.1): Pro, 144 MB, 75 W."""
+    for system, name, on_chip, watts in (
+        ("eb6-qaic", "qualcomm_ai100_dm2e", 81, 15),
+        ("se350", "qualcomm_ai100", 144, 75),
+    ):
+        cells = {"device": "Qualcomm Cloud AI 100", "notes": f"closed;X;system={system}-v1.8;cpu=y"}
+        device = device_of_row(Measurement(2, cells))
+        assert (device.name, device.power.tdp_w) == (name, watts)
+        own = sum(m.capacity_bytes for m in device.memory if m.scope == "core")
+        assert own * device.core.count == on_chip * 2**20
 
 
 def test_neuron_casts_products_to_bf16() -> None:

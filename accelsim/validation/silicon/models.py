@@ -24,9 +24,9 @@ from accelsim.validation.rows import Row
 from accelsim.validation.silicon.build import UnmodelledError
 from accelsim.validation.silicon.networks import Network, network_of
 from accelsim.validation.silicon.pages import Pages, read_pages, step_s
-from accelsim.validation.silicon.predict import device_of
 from accelsim.validation.silicon.rows import Check, Measurement, read_measurements
 from accelsim.validation.silicon.run_protocol import RunProtocol, precision_of, run_protocol_of
+from accelsim.validation.silicon.systems import device_of_row
 from accelsim.workload.graph import Graph
 from accelsim.workload.library import load_workload
 from accelsim.workload.pruning import pruned_to
@@ -101,7 +101,7 @@ def judge(file: Path, *, device: str | None = None) -> tuple[Sequence[str], list
 def _judged(row: Measurement, pages: Pages) -> Judged:
     found: Device | None = None
     try:
-        found = device_of(row.text("device"))
+        found = device_of_row(row)
         return Judged(row, found.name, _ours(row, found, pages))
     except UnmodelledError as error:
         return Judged(row, found.name if found else None, None, str(error))
