@@ -235,6 +235,18 @@ def test_result_written_in_place_is_not_fetched_first():
     assert moved == [3 * x.bytes, 2 * x.bytes]
 
 
+def test_sums_of_int8_products_become_results_on_the_lanes():
+    """oneDNN: a 32-bit sum is made a float, scaled, made an integer and narrowed; tiles multiply, lanes do all that."""
+    device = load_device("xeon_8480")
+    on, op = machine(device, 1), matmul(4096, 4096, 64, dtype="int8")
+    lanes = device.core.vector.rate("int32") * device.core.execution.stream_clock_hz[0][1]
+    multiplied_s = op.macs / device.peak_macs_per_s("int8", 1)
+    assert seconds(near(op, on)) > 4 * 4096**2 / lanes > multiplied_s
+    deep = matmul(512, 512, 64 * 64, dtype="int8")
+    assert deep.macs == op.macs
+    assert seconds(near(deep, on)) < seconds(near(op, on)) / 2
+
+
 def test_small_work_stays_on_one_thread():
     """Starting threads costs more than they save."""
     op = matmul(16, 16, 16)

@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.base.dtypes import DTYPES, bits
 from accelsim.base.errors import MappingError
 from accelsim.base.units import PS_PER_S
 from accelsim.hardware.cpu import CpuExecution, CpuFactors, Licence
@@ -20,7 +21,7 @@ from accelsim.mapping.machine import Machine
 from accelsim.mapping.power import clocked
 from accelsim.mapping.task import Placement, Task
 from accelsim.trace import Count
-from accelsim.workload.ops import Norm, Op, Tensor
+from accelsim.workload.ops import Conv2d, Matmul, Norm, Op, Tensor
 
 Array = npt.NDArray[np.float64]
 Number = TypeVar("Number", float, Array)
@@ -150,19 +151,43 @@ _DIVIDER = frozenset({"div", "sqrt", "reciprocal"})
 """Functions that the divider computes; others are polynomials in the lanes."""
 
 
-def function_cycles(op: Op, cpu: Cpu) -> float:
-    """Cycles of an op's elementary operations on one core (its epilogue's, of a product).
+def function_cycles(op: Op, cpu: Cpu, dtype: str | None = None) -> float:
+    """Cycles of an op's elementary operations on one core (its epilogue's, of a product), in its format or another.
 
     Raises MappingError where the lanes have no format that is wide enough.
     """
     vector, factors, work = cpu.machine.device.core.vector, cpu.factors, op.elementary
-    if work.add + work.mul and not vector.rate(op.dtype):
-        raise MappingError(f"op {op.name}: the vector unit computes nothing in {op.dtype}")
+    dtype = dtype or op.dtype
+    if work.add + work.mul and not vector.rate(dtype):
+        raise MappingError(f"op {op.name}: the vector unit computes nothing in {dtype}")
     divided = isinstance(op, Norm) or (bool(op.functions) and op.functions <= _DIVIDER)
     issue = factors.vector_issue * (1.0 if divided else factors.functions)
-    plain = (work.add + work.mul) / (vector.rate(op.dtype) * factors.vector_issue) if work.add + work.mul else 0.0
+    plain = (work.add + work.mul) / (vector.rate(dtype) * factors.vector_issue) if work.add + work.mul else 0.0
     special = work.special / (vector.special_per_cycle * issue)
     return max(plain, special) if vector.special_beside else plain + special
+
+
+RESCALED = 5
+"""Operations on a sum of integers that becomes a result of 8 bits: to a float, scale and bias at once, back, and two to
+narrow it with saturation (oneDNN's int8 products; Intel's fused ResNet-50 of MLPerf v3.0: cast_mul_add_relu_cast)."""
+WIDENED = 2
+"""On a further operand of 8 bits before it can be added: to 32 bits, to a float."""
+
+
+def finish_cycles(op: Matmul | Conv2d, cpu: Cpu) -> float:
+    """Cycles of one core from sums to results: narrowing and the epilogue, done on sums of integers as wide as they are."""
+    sums = DTYPES[op.dtype].accumulator
+    if DTYPES[op.dtype].kind != "int" or bits(sums) <= bits(op.outputs[0].dtype):
+        narrowed = op.outputs[0].elements if bits(sums) > bits(op.outputs[0].dtype) else 0
+        return (function_cycles(op, cpu) if op.epilogue else 0.0) + _plain_cycles(narrowed, sums, cpu)
+    further = sum(tensor.elements for tensor in op.inputs[2:])
+    own = _plain_cycles(RESCALED * op.outputs[0].elements + WIDENED * further, sums, cpu)
+    return own + (function_cycles(op, cpu, sums) if op.epilogue else 0.0)
+
+
+def _plain_cycles(operations: int, dtype: str, cpu: Cpu) -> float:
+    rate = cpu.machine.device.core.vector.rate(dtype) * cpu.factors.vector_issue
+    return operations / rate if operations else 0.0
 
 
 def largest(one: Number, other: Number) -> Number:

@@ -26,7 +26,7 @@ from accelsim.mapping.cpu.core import (
     Cpu,
     Loop,
     Phase,
-    function_cycles,
+    finish_cycles,
     role_name,
     task_of,
 )
@@ -394,9 +394,7 @@ class _Search:
         # For every panel a micro-kernel reads and writes its sums, and waits for the last of them.
         ends = self.of_side([side.kernel.end_cycles(self.stores_per_cycle) for side in self.sides])
         cycles = cycles + mine * self.tiles[0] * self.tiles[1] * self.panels * ends
-        if self.op.epilogue:
-            cycles = cycles + function_cycles(self.op, self.cpu) / self.threads
-        return cycles / self.clock_hz
+        return (cycles + finish_cycles(self.op, self.cpu) / self.threads) / self.clock_hz
 
     @cached_property
     def stores_per_cycle(self) -> float:

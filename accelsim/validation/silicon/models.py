@@ -120,7 +120,7 @@ def _ours(row: Measurement, device: Device, pages: Pages) -> Ours:
     quantity, reference = _reference(row, protocol)
     batch = _batch(row, protocol)
     cores = device.core.count
-    spread = cores if protocol.batch_is_per_core and not device.core.gang else 1
+    spread = cores if protocol.batch_is_per_core and not device.core.gang else _instances(row, protocol, cores)
     result = _run(device.name, replace(network, counted=1), precision, batch * spread, protocol.fuses)
     our_s = result.latency_s + protocol.host_s
     rate = result.throughput_items_per_s * result.latency_s / our_s
@@ -161,6 +161,14 @@ def _batch(row: Measurement, protocol: RunProtocol) -> int:
     if protocol.batch is None:
         raise UnmodelledError("the batch is not said")
     return protocol.batch
+
+
+def _instances(row: Measurement, protocol: RunProtocol, cores: int) -> int:
+    """Copies of the network that share the cores, each with a batch of its own: together one batch, spread over all."""
+    for key, each in protocol.instance_cores.items():
+        if key in row.text("model"):
+            return max(1, cores // each)
+    return 1
 
 
 def _consistent(row: Measurement, protocol: RunProtocol, items: float) -> bool:

@@ -67,6 +67,8 @@ class RunProtocol(Part):
     """Mean length of sequences, where they come as long as they are and nothing pads them."""
     batch_is_per_core: Flag = False
     """Every core runs a batch of its own."""
+    instance_cores: dict[Text, Count] = {}  # noqa: RUF012 - pydantic copies it
+    """Networks whose ``model`` contains the key run in instances of so many cores, each with batches of its own."""
     counts_cores: Flag = False
     """``n_devices`` is of cores."""
     host_s: NonNegative = 0.0
