@@ -175,7 +175,7 @@ WIDENED = 2
 
 
 def finish_cycles(op: Matmul | Conv2d, cpu: Cpu) -> float:
-    """Cycles of one core from sums to results: narrowing and the epilogue, done on sums of integers as wide as they are."""
+    """Cycles of one core from sums to results: narrowing and the epilogue, in as many bits as integer sums have."""
     sums = DTYPES[op.dtype].accumulator
     if DTYPES[op.dtype].kind != "int" or bits(sums) <= bits(op.outputs[0].dtype):
         narrowed = op.outputs[0].elements if bits(sums) > bits(op.outputs[0].dtype) else 0
