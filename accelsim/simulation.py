@@ -151,6 +151,17 @@ class Planned:
             pipeline=self.options.parallel == "pipeline",
         )
 
+    def link_w(self) -> float:
+        """What the device's link to the host draws on average while its program runs [W]; 0 without a power limit."""
+        if self.device.power.tdp_w is None or self.device.host is None:
+            return 0.0
+        action = f"{self.device.host.link.name}.transfer"
+        jobs = self.program().jobs
+        moved = sum(count.amount for job in jobs for count in job.task.counts if count.action == action)
+        if not moved:
+            return 0.0
+        return moved * self.site.machine.price_pj(action) / run(self.program()).end_ps
+
     def result(self, trace: Trace, steps: int | None = None) -> Result:
         """What a trace of its program says."""
         return summarize(
@@ -195,11 +206,33 @@ def plan(
 ) -> Planned:
     """Lay a workload out on a device; ``neighbours`` are cores that other workloads keep busy at the same time.
 
-    Raises InputError for what cannot be.
+    Of a limited power, what the link to the host draws on average is set aside. It is known when the work is laid out
+    as if it drew nothing, which takes no longer than with less power; where that turns out to be too little, the most
+    that it can draw is. Raises InputError for what cannot be.
     """
-    chosen = _device(device, overrides or {})
+    free = _laid_out(device, workload, overrides or {}, params or {}, options, neighbours, 0.0)
+    link_w = free.link_w()
+    if not link_w:
+        return free
+    planned = _laid_out(device, workload, overrides or {}, params or {}, options, neighbours, link_w)
+    if planned.link_w() <= link_w:
+        return planned
+    return _laid_out(device, workload, overrides or {}, params or {}, options, neighbours, _most_link_w(free.device))
+
+
+def _laid_out(
+    device: str | os.PathLike[str] | Device,
+    workload: Workload,
+    overrides: Mapping[str, Any],
+    params: Mapping[str, int],
+    options: Options,
+    neighbours: int,
+    link_w: float,
+) -> Planned:
+    """The same, with a part of the power set aside for the link."""
+    chosen = _device(device, overrides)
     dtype, warnings = precision_for(chosen, options.precision)
-    build = _builder(workload, params or {}, options.sparsity)
+    build = _builder(workload, params, options.sparsity)
     whole = build(options.batch)
     precise = set_precision(whole, dtype)
 
@@ -207,7 +240,7 @@ def plan(
         return precise if items == whole.batch else set_precision(build(items), dtype)
 
     cores, lane_count = _cores(chosen, options, whole.batch)
-    site = _site(chosen, cores, lane_count + neighbours, precise, options)
+    site = _site(chosen, cores, (lane_count, neighbours), link_w, precise, options)
     table = site.machine.energy
     if options.energy_table is not None:
         table = load_energy_table(options.energy_table)
@@ -216,7 +249,7 @@ def plan(
         )
     return Planned(
         device=chosen,
-        overrides=overrides or {},
+        overrides=overrides,
         options=options,
         graph=whole,
         precise=precise,
@@ -243,7 +276,7 @@ def check_room(
     build = _builder(workload, params or {}, options.sparsity)
     whole = build(options.batch)
     cores, lane_count = _cores(chosen, options, whole.batch)
-    site = _site(chosen, cores, lane_count, whole, options)
+    site = _site(chosen, cores, (lane_count, 0), 0.0, whole, options)
     replicas = shares(whole.batch, lane_count) if options.parallel == "data" else [whole.batch]
     by_share = {share: _prepared(set_precision(build(share), dtype), dtype, chosen) for share in {*replicas}}
     check_capacity(site, [by_share[share] for share in replicas])
@@ -346,18 +379,21 @@ def _cores(device: Device, options: Options, batch: int) -> tuple[int, int]:
     return 1, lanes
 
 
-def _site(device: Device, cores: int, lanes: int, graph: Graph, options: Options) -> Site:
-    """What the lanes are planned for: the device with its share of power, and its host."""
+def _most_link_w(device: Device) -> float:
+    """What the link to the host draws at its full bandwidth [W]."""
+    assert device.host is not None
+    link = device.host.link
+    return link.bandwidth_bytes_per_s * BITS_PER_BYTE * link.energy_pj_per_bit / PS_PER_S
+
+
+def _site(device: Device, cores: int, lanes: tuple[int, int], link_w: float, graph: Graph, options: Options) -> Site:
+    """What the lanes, and neighbours beside them, are planned for: the device with its share of power, and its host."""
     power, host = device.power, None
     budget = None
     if power.tdp_w is not None:
-        link_w = (
-            device.host.link.bandwidth_bytes_per_s * BITS_PER_BYTE * device.host.link.energy_pj_per_bit / PS_PER_S
-            if device.host
-            else 0
-        )
-        # What the link may draw is set aside; a link that would want all of it leaves the cores a hundredth.
-        budget = max(power.tdp_w - power.static_w - link_w, 0.01 * (power.tdp_w - power.static_w)) / lanes
+        share = (power.tdp_w - power.static_w) / sum(lanes)
+        # A link that would want all of it leaves the cores a hundredth.
+        budget = max(share - link_w / lanes[0], 0.01 * share)
     if device.host is not None:
         other = load_device(device.host.device)
         host_power = None if other.power.tdp_w is None else other.power.tdp_w - other.power.static_w

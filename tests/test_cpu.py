@@ -304,7 +304,7 @@ def test_rows_say_how_many_cores_ran():
     assert cores_of(row(extra="threads=3;spread=0.1")) == 3
     assert cores_of(row(device="Intel Xeon Platinum 8180 (AVX-512, 1 core)")) == 1
     assert cores_of(row()) is None
-    with pytest.raises(InputError, match="line 7, extra, threads: .no.: want a whole number"):
+    with pytest.raises(InputError, match="line 7, extra, threads: 'no': want a whole number"):
         cores_of(row(extra="threads=no"))
 
 

@@ -9,6 +9,7 @@ from strategies import devices, graphs
 
 from accelsim.analysis.energy import priced
 from accelsim.base.errors import MappingError
+from accelsim.hardware.device import Host, Link
 from accelsim.hardware.energy import energy_table_of
 from accelsim.simulation import simulate
 from accelsim.workload.transforms import set_precision, unfuse_attention
@@ -84,6 +85,41 @@ def test_more_capacity_never_slows_a_run(device, graph, name, factor):
     larger = changed(device, name, capacity_bytes=int(before * factor))
     slower = run(device, graph).latency_s
     assert run(larger, graph).latency_s <= slower * SLACK + ROUNDING_S
+
+
+@given(devices(tdp=st.floats(20, 60)), graphs(), st.sampled_from(["local", "shared"]), st.floats(1, 20))
+def test_more_capacity_never_slows_a_run_under_a_power_limit_where_an_access_costs_the_same(
+    device, graph, name, factor
+):
+    """A larger SRAM has longer wires, and an access costs more: this is the one thing that may lower a clock."""
+    assume(any(m.name == name for m in device.memory))
+    before = next(m for m in device.memory if m.name == name).capacity_bytes
+    device = changed(device, name, energy_pj_per_bit=0.1)
+    larger = changed(device, name, capacity_bytes=int(before * factor))
+    slower = run(device, graph).latency_s
+    assert run(larger, graph).latency_s <= slower * SLACK + ROUNDING_S
+
+
+def linked(device, bandwidth_bytes_per_s):
+    """The device behind a link to a host."""
+    link = Link(
+        name="pcie",
+        bandwidth_bytes_per_s=bandwidth_bytes_per_s,
+        latency_s=1e-6,
+        energy_pj_per_bit=10.0,
+        source="ASSUMED",
+    )
+    return device.model_copy(update={"host": Host(device="xeon_8275cl", link=link, source="ASSUMED: a test")})
+
+
+@given(devices(tdp=st.floats(20, 60)), graphs(), st.floats(1e9, 2e11), st.floats(1, 8), st.booleans())
+def test_a_faster_link_to_the_host_never_slows_a_run_under_a_power_limit(device, graph, bandwidth, factor, host):
+    """Nor does power exceed its limit; a link that carries nothing draws nothing."""
+    slow, fast = (run(linked(device, bandwidth * x), graph, host=host) for x in (1, factor))
+    assert fast.latency_s <= slow.latency_s * SLACK + ROUNDING_S
+    assert fast.average_power_w <= device.power.tdp_w * SLACK
+    if not host:
+        assert fast.latency_s == run(device, graph).latency_s
 
 
 @given(devices(tdp=st.floats(20, 60)), graphs(), st.floats(1, 4))
