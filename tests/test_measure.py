@@ -235,12 +235,16 @@ def test_interrupted_command_says_what_is_kept(tmp_path, monkeypatch, capsys):
     [
         (["--device", "cuda"], "--device cuda: numpy computes on the CPU"),
         (["--dtype", "bf16"], "--dtype 'bf16': numpy computes in fp32, fp64 here"),
+        (["--dtype", ""], "--dtype: got ''; want values"),
+        (["--op", "gemm,gemm"], "--op: gemm stands twice"),
+        (["--threads", "999"], "--threads 999: this process may use 2 cores; want no more"),
         (["--clock", "cpu"], "--clock cpu: counts the time of one thread"),
         (["--out", "-"], "--out -: want a file"),
         (["--out", "/nowhere/at/all.csv"], "/nowhere/at"),
     ],
 )
-def test_wrong_options_are_named(words, said, capsys):
+def test_wrong_options_are_named(words, said, capsys, monkeypatch):
+    monkeypatch.setattr("accelsim.study.measure.machine.cores", lambda: 2)
     assert status(["measure", "--threads", "2", *words]) == 2
     assert said in capsys.readouterr().err
 

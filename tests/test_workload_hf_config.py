@@ -97,6 +97,8 @@ def without(keys, *names):
         ({**BERT, "hidden_size": 770}, "12 heads do not divide the hidden size 770"),
         ({**BERT, "hidden_act": "gelo"}, "hidden_act: got 'gelo'; want one of"),
         ({**QWEN2, "tie_word_embeddings": "yes"}, "tie_word_embeddings: got 'yes'; want true or false"),
+        ({**LLAMA, "num_hidden_layers": 100_000}, "num_hidden_layers: got 100000; want a whole number from 1 to 1024"),
+        ('{"model_type": "llama", "hidden_size": ' + "9" * 5000 + "}", "not JSON"),
         ({**MIXTRAL, "num_experts_per_tok": 9}, "9 of 8 experts"),
     ],
 )
@@ -115,5 +117,5 @@ def test_everything_that_is_wrong_is_said_at_once(load):
 def test_unknown_parameters_name_the_known(load):
     with pytest.raises(WorkloadError, match=r"--param seqlen=4: unknown; want one of \['seq_len'\]"):
         load(BERT, params={"seqlen": 4})
-    with pytest.raises(WorkloadError, match="--param seq_len=0: want 1 to 512"):
+    with pytest.raises(WorkloadError, match="--param seq_len=0: want a whole number from 1 to 512"):
         load(BERT, params={"seq_len": 0})

@@ -285,7 +285,7 @@ def test_a_mixture_works_on_two_of_eight_experts():
     [
         ({"seq_len": 2000, "past_len": 3000}, "seq_len + past_len = 5000: want at most 4096"),
         ({"seq_len": 4, "logits": 5}, "logits=5: want at most seq_len=4"),
-        ({"tensor_parallel": 33}, "--param tensor_parallel=33: want 1 to 32"),
+        ({"tensor_parallel": 33}, "--param tensor_parallel=33: want a whole number from 1 to 32"),
         ({"past_len": -1}, "--param past_len=-1"),
         ({"context": 4}, "unknown; want one of"),
     ],

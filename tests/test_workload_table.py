@@ -88,7 +88,7 @@ def test_symbols_and_their_limits():
     assert parse(text).macs == 128 * 16
     graph = parse(text, batch=2, params={"seq": 3})
     assert (graph.macs, graph.params) == (2 * 3 * 16, {"seq": 3})
-    assert problems(text, params={"seq": 513}) == ("net.csv: --param seq=513: want 1 to 512",)
+    assert problems(text, params={"seq": 513}) == ("net.csv: --param seq=513: want a whole number from 1 to 512",)
     assert problems(text, params={"seg": 5}) == (
         "net.csv: --param seg=5: unknown; want one of ['seq']; did you mean 'seq'?",
     )

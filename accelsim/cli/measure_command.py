@@ -51,7 +51,7 @@ def command(
     Appends row by row to a CSV with the columns of ops.csv, which `accelsim validate ops --data FILE` and `accelsim
     calibrate` read. Interrupt it with Ctrl-C when you like: the same command goes on where it was.
     """
-    from accelsim.study.measure import Budget, cases, missing
+    from accelsim.study.measure import Budget, cases, machine, missing
     from accelsim.study.measure.backend import backend
 
     options.writable_files({"--out": out})
@@ -59,12 +59,14 @@ def command(
         raise InputError("--out -: want a file, which an interrupted measurement goes on with")
     if clock == "cpu" and (threads != 1 or device != "cpu"):
         raise InputError("--clock cpu: counts the time of one thread; want --device cpu --threads 1 with it")
+    if threads is not None and threads > machine.cores():
+        raise InputError(f"--threads {threads}: this process may use {machine.cores()} cores; want no more threads")
     opened = backend(name, device, threads)
-    formats = dtypes.split(",") if dtypes else list(opened.defaults)
+    formats = options.words(dtypes, "--dtype") if dtypes is not None else list(opened.defaults)
     unknown = [one for one in formats if one not in opened.dtypes]
     if unknown:
         raise InputError(*(f"--dtype {one!r}: {name} computes in {', '.join(opened.dtypes)} here" for one in unknown))
-    grid = cases(ops=ops.split(",") if ops else (), dtypes=formats, quick=quick)
+    grid = cases(ops=options.words(ops, "--op") if ops is not None else (), dtypes=formats, quick=quick)
     left = missing(grid, opened, Path(out))
     click.echo(f"{opened.device}, {opened.framework}: {len(left)} of {len(grid)} kernels to measure into {out}")
     for warning in opened.warnings():

@@ -71,20 +71,19 @@ def _lives(graph: Graph, eligible: Set[str]) -> list[_Life]:
 def _arena(lives: list[_Life], limit: int) -> list[tuple[_Life, int]]:
     """Place tensors at the lowest address that is free for all their life; those that end above ``limit`` stay out."""
     placed: list[tuple[_Life, int]] = []
+    taken: dict[int, list[tuple[int, int]]] = {}
+    """Addresses in use while each op runs."""
     for life in lives:
-        size = life.tensor.bytes
-        taken = sorted(
-            (start, start + other.tensor.bytes)
-            for other, start in placed
-            if other.first <= life.last and life.first <= other.last
-        )
+        size, ops = life.tensor.bytes, range(life.first, life.last + 1)
         address = 0
-        for start, end in taken:
+        for start, end in sorted({span for op in ops for span in taken.get(op, ())}):
             if start - address >= size:
                 break
             address = max(address, end)
         if address + size <= limit:
             placed.append((life, address))
+            for op in ops:
+                taken.setdefault(op, []).append((address, address + size))
     return placed
 
 

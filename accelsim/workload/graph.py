@@ -87,7 +87,7 @@ class Graph:
         """All weights."""
         return tuple(t for t in self.tensors.values() if t.role == "weight")
 
-    @property
+    @cached_property
     def macs(self) -> int:
         """Multiply-accumulates of one step."""
         return sum(op.macs for op in self.ops)

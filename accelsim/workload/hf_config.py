@@ -23,6 +23,14 @@ ACTIVATIONS = {
 }  # fmt: skip
 """Names of activation functions there, and here."""
 MAX_SIZE = 2**24
+MAX_LAYERS = 1024
+"""The deepest that have been trained have 1,000 (Wang et al., DeepNet, arXiv 2203.00555)."""
+
+
+def shown(value: object) -> str:
+    """A value, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 @dataclass
@@ -33,7 +41,11 @@ class _Config:
     keys: Mapping[str, Any]
     problems: list[str] = field(default_factory=list)
 
-    def size(self, *names: str, default: int | None = None) -> int:
+    def layers(self, name: str) -> int:
+        """How many layers: each is ops of its own."""
+        return self.size(name, most=MAX_LAYERS)
+
+    def size(self, *names: str, default: int | None = None, most: int = MAX_SIZE) -> int:
         """The whole number under the first of the names that is there and not null."""
         name = next((name for name in names if self.keys.get(name) is not None), None)
         if name is None:
@@ -41,15 +53,16 @@ class _Config:
                 self.problems.append(f"{self.file}: {names[0]}: missing; want a whole number")
             return default or 1
         value = self.keys[name]
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SIZE:
-            self.problems.append(f"{self.file}: {name}: got {value!r}; want a whole number from 1 to 2^24")
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+            most_said = "2^24" if most == MAX_SIZE else str(most)
+            self.problems.append(f"{self.file}: {name}: got {shown(value)}; want a whole number from 1 to {most_said}")
             return 1
         return value
 
     def flag(self, name: str, default: bool) -> bool:
         value = self.keys.get(name)
         if value is not None and not isinstance(value, bool):
-            self.problems.append(f"{self.file}: {name}: got {value!r}; want true or false")
+            self.problems.append(f"{self.file}: {name}: got {shown(value)}; want true or false")
         return default if value is None else bool(value)
 
     def activation(self, *names: str, default: str) -> str:
@@ -59,7 +72,7 @@ class _Config:
             return ACTIVATIONS[value]
         known = sorted(ACTIVATIONS)
         hint = nearest(value, known) if isinstance(value, str) else ""
-        self.problems.append(f"{self.file}: {name}: got {value!r}; want one of {known}{hint}")
+        self.problems.append(f"{self.file}: {name}: got {shown(value)}; want one of {known}{hint}")
         return "gelu"
 
     @property
@@ -75,12 +88,12 @@ def read_config(path: Path) -> Encoder | Decoder:
     """Return the network that a ``config.json`` describes. Raises WorkloadError with everything that is wrong."""
     try:
         keys = json.loads(content(path, WANTED).decode("utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise WorkloadError(f"{path}: not JSON ({type(error).__name__}: {error}); want {WANTED}") from None
     kind = keys.get("model_type") if isinstance(keys, dict) else None
     if not isinstance(kind, str) or kind not in FAMILIES:
         known = ", ".join(sorted(FAMILIES))
-        said = f"model_type: got {kind!r}" if kind else "model_type: missing"
+        said = f"model_type: got {shown(kind)}" if kind else "model_type: missing"
         hint = nearest(kind, FAMILIES) if isinstance(kind, str) else ""
         raise WorkloadError(f"{path}: {said}; want {WANTED} of one of {known}{hint}")
     config = _Config(str(path), keys)
@@ -104,7 +117,7 @@ def _misfits(model: Encoder | Decoder) -> Iterator[str]:
 def _bert(config: _Config, *, positions: int = 512, types: int = 2) -> Encoder:
     return Encoder(
         name=config.name,
-        layers=config.size("num_hidden_layers"),
+        layers=config.layers("num_hidden_layers"),
         width=config.size("hidden_size"),
         heads=config.size("num_attention_heads"),
         feed_forward=config.size("intermediate_size"),
@@ -123,7 +136,7 @@ def _roberta(config: _Config) -> Encoder:
 def _distilbert(config: _Config) -> Encoder:
     return Encoder(
         name=config.name,
-        layers=config.size("n_layers"),
+        layers=config.layers("n_layers"),
         width=config.size("dim"),
         heads=config.size("n_heads"),
         feed_forward=config.size("hidden_dim"),
@@ -140,7 +153,7 @@ def _gpt2(config: _Config) -> Decoder:
     width, heads = config.size("n_embd"), config.size("n_head")
     return Decoder(
         name=config.name,
-        layers=config.size("n_layer"),
+        layers=config.layers("n_layer"),
         width=width,
         heads=heads,
         kv_heads=heads,
@@ -161,7 +174,7 @@ def _llama(config: _Config) -> Decoder:
     bias = config.flag("attention_bias", False)
     return Decoder(
         name=config.name,
-        layers=config.size("num_hidden_layers"),
+        layers=config.layers("num_hidden_layers"),
         width=config.size("hidden_size"),
         heads=heads,
         kv_heads=config.size("num_key_value_heads", default=heads),

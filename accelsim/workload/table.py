@@ -220,7 +220,7 @@ class _Reader:
         for name, (default, least, most) in header.params.items():
             value = symbols[name] = params.pop(name, default)
             if not least <= value <= most:
-                self.problems.append(f"{self.file}: --param {name}={value}: want {least} to {most}")
+                self.problems.append(f"{self.file}: --param {name}={value}: want a whole number from {least} to {most}")
         for name, value in params.items():
             if name in header.fixed:
                 self.problems.append(
