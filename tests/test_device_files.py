@@ -89,6 +89,15 @@ PUBLISHED = {
         "fp4": (1871.2, 2430e6, "same"),
         "fp32": (117, 2430e6, "NVIDIA: 120 at 2.5 GHz"),
     },
+    "nvidia_a2": {
+        "fp32": (4.53, 1770e6, "hmc-tech.com/gpu"),
+        "tf32": (9.06, 1770e6, "same"),
+        "fp16": (18.13, 1770e6, "same"),
+        "int8": (36.25, 1770e6, "same"),
+    },
+    "nvidia_v100s_pcie_32gb": {"fp16": (130, 1597e6, "NVIDIA V100 data sheet"), "fp32": (16.4, 1597e6, "same")},
+    "nvidia_jetson_xavier_nx": {"fp32": (0.8448, 1100e6, "topcpu.net")},
+    "nvidia_jetson_agx_orin": {"int8": (85, 1300e6, "NVIDIA Jetson AGX Orin technical brief: 170 sparse")},
     "amd_mi210": {
         "fp16": (181, 1700e6, "AnandTech 17326"),
         "fp32": (45.3, 1700e6, "AnandTech 17326, matrix"),

@@ -140,6 +140,7 @@ def test_yolov4_takes_whole_cells():
     [
         ("bert_base", 109_482_240, "transformers, BertModel with its pooler"),
         ("bert_large", 335_141_888, "transformers, BertModel with its pooler"),
+        ("minilm_l12_h384", 33_360_000, "microsoft/MiniLM-L12-H384-uncased: 33 M, BertModel with its pooler"),
         ("distilbert", 66_362_880, "transformers, DistilBertModel; 66 M in Sanh et al., Table 3"),
         ("roberta_base", 124_645_632, "transformers, RobertaModel with its pooler"),
         ("gpt2", 124_439_808, "transformers, GPT2LMHeadModel"),
@@ -485,6 +486,20 @@ def test_rnnt():
     weights = sum(4 * w * (k + w) for k, w in lstms) + 2 * 4 * 320 * 640 + (1024 + 320 + 29) * 512 + 28 * 320
     assert weights == pytest.approx(graph.parameters, rel=2e-3)
     assert weights < graph.parameters
+
+
+def test_gnmt():
+    """MLPerf inference (Reddi et al., ISCA 2020, Table 1): 210 M parameters.
+
+    Work by hand: a token of the sentence goes through five LSTMs and the keys, one that is written through four, the
+    query, the classifier and the attention; of two beams twice.
+    """
+    assert round(load_workload("gnmt").parameters / 1e6) == 211
+    w, v, s, t = 1024, 36548, 5, 3
+    heard = s * (2 * 4 * w * 2 * w + 4 * w * 3 * w + 2 * 4 * w * 2 * w + w * w)
+    said = t * (4 * 4 * w * 3 * w + w * w + w * v + s * w)
+    for beam in (1, 2):
+        assert load_workload("gnmt", params={"source": s, "target": t, "beam": beam}).macs == heard + beam * said
 
 
 # --- all of them ----------------------------------------------------------------------------------------------------

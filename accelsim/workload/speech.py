@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 from accelsim.workload.graph import Graph
 from accelsim.workload.layers import Layers, weight
-from accelsim.workload.ops import Elementwise, Gather, Matmul, Move, Tensor
+from accelsim.workload.ops import Gather, Matmul, Move, Tensor
+from accelsim.workload.recurrent import cell, lstm, product
 
 MELS = 80
 HOP = 256
@@ -116,10 +117,10 @@ def rnnt(batch: int, params: Mapping[str, int]) -> Graph:
     net = Layers(batch)
     x = Tensor(name="frames", shape=(batch, params["frames"], FEATURES))
     for i in range(2):
-        x = _lstm(net, f"pre{i}", x, HIDDEN)
+        x = lstm(net, f"pre{i}", x, HIDDEN)
     x = net.add(Move, "pairs", (x,), (batch, params["frames"] // 2, 2 * HIDDEN))
     for i in range(3):
-        x = _lstm(net, f"post{i}", x, HIDDEN)
+        x = lstm(net, f"post{i}", x, HIDDEN)
     net.dense("joint.heard", x, JOINT)
     # What is heard at one pair of frames: a slice of the product.
     heard = Tensor(name="heard", shape=(batch, JOINT))
@@ -145,39 +146,6 @@ def _predicted(net: Layers, name: str, states: list[Tensor]) -> Tensor:
     ids = Tensor(name=f"{name}.character", shape=(net.batch,), dtype="int64")
     x = net.add(Gather, f"{name}.embedding", (weight("embedding.weight", LETTERS - 1, PREDICTED), ids), shape)
     for i in range(2):
-        gates = _product(net, f"{name}.input{i}", x, f"predict{i}.input", 4 * PREDICTED)
-        x = states[i] = _cell(net, f"{name}.{i}", gates, states[i], f"predict{i}")
-    return _product(net, f"{name}.said", x, "joint.said", JOINT)
-
-
-def _lstm(net: Layers, name: str, x: Tensor, width: int) -> Tensor:
-    """A layer over all steps of ``[batch, length, depth]``."""
-    batch, length, _ = x.shape
-    net.dense(f"{name}.input", x, 4 * width)
-    state = Tensor(name=f"{name}.state", shape=(batch, width))
-    for step in range(length):
-        # The part of the gates that is this step's: what it is called does not say of which layer, for only one layer's
-        # are there at a time.
-        part = Tensor(name=f"gates{step}", shape=(batch, 4 * width))
-        state = _cell(net, f"{name}.{step}", part, state, name)
-    return net.add(Move, f"{name}.stack", (state,), (batch, length, width))
-
-
-def _cell(net: Layers, name: str, gates: Tensor, state: Tensor, layer: str) -> Tensor:
-    """One step: gates of the input and of the state before, functions of the four, a new state (Hochreiter 1997)."""
-    width = state.shape[1]
-    y = _product(net, f"{name}.recurrent", state, f"{layer}.recurrent", 4 * width)
-    y = net.elementwise(f"{name}.add", "add", y, gates)
-    y = net.elementwise(f"{name}.sigmoid", "sigmoid", y)
-    memory = Tensor(name=f"{layer}.memory", shape=state.shape)
-    memory = net.add(Elementwise, f"{name}.update", (y, memory), state.shape, function="mul")
-    return net.elementwise(f"{name}.tanh", "tanh", memory)
-
-
-def _product(net: Layers, name: str, x: Tensor, shared: str, width: int) -> Tensor:
-    """``x W + b`` with weights of that name, which other steps have too."""
-    rows, depth = x.shape
-    y = net.add(
-        Matmul, name, (x, weight(f"{shared}.weight", depth, width)), (rows, width), m=rows, k=depth, n=width
-    )  # fmt: skip
-    return net.elementwise(f"{name}.bias", "add", y, weight(f"{shared}.bias.weight", width))
+        gates = product(net, f"{name}.input{i}", x, f"predict{i}.input", 4 * PREDICTED)
+        x = states[i] = cell(net, f"{name}.{i}", gates, states[i], f"predict{i}")
+    return product(net, f"{name}.said", x, "joint.said", JOINT)

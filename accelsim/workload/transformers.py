@@ -89,6 +89,10 @@ ROBERTA_BASE = Encoder(
     name="roberta_base", vocabulary=50265, positions=514, token_types=1,
     source="Liu et al., RoBERTa, arXiv 1907.11692",
 )  # fmt: skip
+MINILM = Encoder(
+    name="minilm_l12_h384", width=384, feed_forward=1536,
+    source="Wang et al., MiniLM, NeurIPS 2020: 12 layers, 384 wide, 12 heads; sizes as in transformers",
+)  # fmt: skip
 ROBERTA_LARGE = replace(ROBERTA_BASE, name="roberta_large", layers=24, width=1024, heads=16, feed_forward=4096)
 
 # --- decoders -------------------------------------------------------------------------------------------------------
@@ -303,4 +307,4 @@ DECODERS: tuple[Decoder, ...] = (
     ),
     _llama("mixtral_8x7b", 32, 4096, 32, 14336, kv_heads=8, positions=32768, experts=8, source=MIXTRAL),
 )  # fmt: skip
-ENCODERS = (BERT_BASE, BERT_LARGE, DISTILBERT, ROBERTA_BASE, ROBERTA_LARGE)
+ENCODERS = (BERT_BASE, BERT_LARGE, DISTILBERT, ROBERTA_BASE, ROBERTA_LARGE, MINILM)

@@ -113,12 +113,14 @@ def _ours(row: Measurement, device: Device, pages: Pages) -> Ours:
     protocol = run_protocol_of(row)
     least_s = pages.least_s.get(row.number, 0.0)
     row = protocol.told(row, pages.places[row.number])
-    network = network_of(*map(row.text, ("model", "seq_or_input", "notes", "source")))
+    batch = _batch(row, protocol)
+    network = network_of(
+        *map(row.text, ("model", "seq_or_input", "notes", "source")), batch=batch, unit=row.text("throughput_unit")
+    )
     if protocol.sequence is not None and network.params and network.params[0][0] == "seq_len":
         network = replace(network, params=(("seq_len", protocol.sequence),))
     precision = precision_of(row, protocol)
     quantity, reference = _reference(row, protocol)
-    batch = _batch(row, protocol)
     cores = device.core.count
     spread = cores if protocol.batch_is_per_core and not device.core.gang else _instances(row, protocol, cores)
     result = _run(device.name, replace(network, counted=1), precision, batch * spread, protocol.fuses)
