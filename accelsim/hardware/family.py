@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from accelsim.hardware.cpu import CpuFactors
-from accelsim.hardware.part import Count, Flag, Fraction01, NonNegative, Part, Positive, Tiles
+from accelsim.hardware.part import Count, Flag, Fraction01, Name, NonNegative, Part, Positive, Text, Tiles
 
 
 class KernelFactors(Part):
@@ -81,6 +81,29 @@ class SimtFactors(GemmFactors):
     """What the library has for batches of products, where that differs."""
     unaligned: Annotated[float, Field(ge=1, le=8, strict=True, description="a number from 1 to 8")] = 1.0
     """How many times as long operands take to feed where rows do not begin at whole vectors of 16 bytes."""
+
+
+class ChosenKernel(Part):
+    """A kernel of products that a library takes by the product's shape, whatever would be fastest; it deals tiles out
+    line by line along the shorter side of the result (CUTLASS's tile scheduler without swizzling)."""
+
+    family: Name
+    """Of devices that have it."""
+    dtype: Text
+    """Format of the products, as measured files spell it."""
+    from_m: Count = 1
+    """It is for products of so many rows ..."""
+    from_n: Count = 1
+    from_k: Count = 1
+    tile: Annotated[tuple[Count, Count, Count], Field(description="[m, n, k], each a whole number from 1 to 2^40")]
+    cluster: Annotated[tuple[Count, Count], Field(description="[along m, along n], whole numbers")] = (1, 1)
+    """Neighbouring blocks that fetch for one another what they share."""
+    pace: Fraction01 = 1.0
+    """Share of blocks side by side that go along k together, and so find in L2 what another one fetched."""
+
+    def fits(self, m: int, n: int, k: int) -> bool:
+        """Whether the product is large enough."""
+        return m >= self.from_m and n >= self.from_n and k >= self.from_k
 
 
 class ConvFactors(Part):

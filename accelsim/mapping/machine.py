@@ -11,6 +11,7 @@ from accelsim.base.units import PS_PER_S
 from accelsim.hardware.device import Calibration, Device, Memory, Role
 from accelsim.hardware.dram_curve import curve_efficiency
 from accelsim.hardware.energy import OFF_CHIP, EnergyTable, component
+from accelsim.hardware.family import ChosenKernel
 from accelsim.trace import Count
 
 LONG_RUN_BYTES = 2**20
@@ -38,6 +39,8 @@ class Run:
     """Formats that the library multiplies on SIMD lanes where they have them, though tensor cores would."""
     stack: str = ""
     """Serving software whose attention kernels run, where they differ; empty: as the family's file says."""
+    kernels: tuple[ChosenKernel, ...] = ()
+    """Of products: the last one that fits is taken; where none does, the fastest that the family has."""
 
 
 STEADY = Run()

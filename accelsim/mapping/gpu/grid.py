@@ -14,7 +14,7 @@ from functools import cache, cached_property
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.hardware.family import GemmFactors
+from accelsim.hardware.family import ChosenKernel, GemmFactors
 from accelsim.mapping.gpu.kernel import Gpu
 
 Array = npt.NDArray[np.float64]
@@ -109,7 +109,11 @@ def fastest(
     """The fastest of the library's tiles and ways to cut k at the nominal clock; ``tiles``, ``splits``: of those."""
     if splits is None:
         splits = (*SPLITS, STREAM) if factors.stream_k else SPLITS
-    search = _Search(gpu, product, factors, tiles or factors.tiles, splits)
+    fitting = [kernel for kernel in gpu.machine.run.kernels if kernel.fits(product.m, product.n, product.k)]
+    chosen = fitting[-1] if fitting else None
+    if chosen:
+        tiles, splits = (chosen.tile,), (1,)
+    search = _Search(gpu, product, factors, tiles or factors.tiles, splits, chosen)
     best = int(np.argmin(search.total_s))
     m, n, k, split = (int(column[best]) for column in _candidates(search.tiles, splits))
     return Grid(
@@ -136,6 +140,8 @@ class _Search:
     factors: GemmFactors
     tiles: tuple[tuple[int, int, int], ...]
     splits: tuple[int, ...]
+    chosen: ChosenKernel | None
+    """Whose tile it is, where the library does not take the fastest."""
 
     @cached_property
     def _columns(self) -> tuple[Array, Array, Array, Array]:
@@ -143,9 +149,13 @@ class _Search:
 
     @cached_property
     def _counts(self) -> tuple[Array, Array]:
-        """Tiles along m and n."""
+        """Tiles along m and n, in whole clusters."""
         m, n, _, _ = self._columns
-        return np.ceil(self.product.m / m), np.ceil(self.product.n / n)
+        along_m, along_n = self.chosen.cluster if self.chosen else (1, 1)
+        return (
+            np.ceil(self.product.m / (m * along_m)) * along_m,
+            np.ceil(self.product.n / (n * along_n)) * along_n,
+        )
 
     @cached_property
     def _all_tiles(self) -> Array:
@@ -179,12 +189,17 @@ class _Search:
         own_s = f.step_s if p.step_s is None else p.step_s
         floor_s = cold * max(own_s, f.cold_step_s) + (1 - cold) * own_s
         resident = self._resident
-        rounds = np.floor(self.turns / resident)
-        last = self.turns - rounds * resident
-        loop_s = rounds * np.maximum(resident * step_s, floor_s) + (last > 0) * np.maximum(last * step_s, floor_s)
-        between_s = (self.turns - 1) * f.block_s + (split != 1) * f.split_s
+        rounds = np.ceil(self.turns / resident)
+        last = self.turns - (rounds - 1) * resident
+        full_s = self._steps * np.maximum(resident * step_s, floor_s) + resident * f.block_s
+        last_s = self._steps * np.maximum(last * step_s, floor_s) + last * f.block_s
+        before_s = f.prologue_s - f.block_s + (split != 1) * f.split_s
         store_s = (p.c_bytes + self._parts_bytes) / (f.store * self.gpu.l2_bytes_per_s)
-        return np.asarray(f.prologue_s + self._steps * loop_s + store_s + between_s)
+        share = np.minimum(1.0, resident * self.gpu.machine.cores / self.blocks)
+        first = np.where(rounds > 1, full_s, last_s) + store_s
+        last_but_one = np.where(rounds > 1, (rounds - 1) * full_s + store_s * (1 - (rounds - 2) * share), 0.0)
+        at_last = (rounds - 1) * full_s + last_s + store_s * (1 - (rounds - 1) * share)
+        return np.asarray(before_s + np.maximum(np.maximum(first, last_but_one), at_last))
 
     @cached_property
     def _resident(self) -> Array:
@@ -205,9 +220,8 @@ class _Search:
         p = self.product
         tiles_m, tiles_n = self._counts
         a, b = p.a_bytes * tiles_n, p.b_bytes * tiles_m
-        shared = np.minimum(
-            a / np.minimum(self.factors.cluster, tiles_n) + b, a + b / np.minimum(self.factors.cluster, tiles_m)
-        )
+        along_m, along_n = self.chosen.cluster if self.chosen else (self.factors.cluster, self.factors.cluster)
+        shared = np.minimum(a / np.minimum(along_n, tiles_n) + b, a + b / np.minimum(along_m, tiles_m))
         return shared + p.c_bytes + self._parts_bytes
 
     @cached_property
@@ -222,23 +236,48 @@ class _Search:
 
     @cached_property
     def _grouped(self) -> tuple[Array, Array]:
-        """Tiles along m and n of the blocks that run at a time, as near to a square as they come (rasterised)."""
+        """Tiles along m and n of the blocks that run at a time: as near to a square as they come (rasterised), or lines
+        along the shorter side."""
         m, n, _, _ = self._columns
         tiles_m, tiles_n = self._counts
+        if self.chosen:
+            shorter = np.minimum(np.minimum(tiles_m, tiles_n), self.gpu.machine.cores)
+            lines = np.maximum(self.gpu.machine.cores / shorter, 1)
+            along_m = np.where(tiles_m < tiles_n, shorter, np.minimum(lines, tiles_m))
+            along_n = np.where(tiles_m < tiles_n, np.minimum(lines, tiles_n), shorter)
+            return along_m, along_n
         along_n = np.minimum(np.maximum(np.sqrt(self.gpu.machine.cores * m / n), 1), tiles_n)
         along_m = np.minimum(np.maximum(self.gpu.machine.cores / along_n, 1), tiles_m)
         return along_m, along_n
 
     @cached_property
     def a_reads(self) -> Array:
-        """What of A does not stay in L2 comes anew for each group of columns."""
-        again = self._counts[1] / self._grouped[1] - 1
+        """What of A does not stay in L2 comes anew for each group of columns, or for each cluster in it."""
+        again = self._counts[1] / self._together(1) - 1
         return np.asarray(1 + again * (1 - np.minimum(1.0, self.gpu.l2_room_bytes / self.product.a_bytes)))
 
     @cached_property
     def b_reads(self) -> Array:
-        again = self._counts[0] / self._grouped[0] - 1
+        again = self._counts[0] / self._together(0) - 1
         return np.asarray(1 + again * (1 - np.minimum(1.0, self.gpu.l2_room_bytes / self.product.b_bytes)))
+
+    def _together(self, side: int) -> Array:
+        """Of tiles side by side along m (0) or n (1), how many use what one of them brought into L2: all, where blocks
+        keep pace.
+
+        Blocks that drift apart share what L2 holds of the lines that they read at a time, and a cluster what one of its
+        cores fetches for all.
+        """
+        side_by_side = self._grouped[side]
+        if self.chosen is None:
+            return side_by_side
+        m, n, _, _ = self._columns
+        along_m, along_n = self._grouped
+        p = self.product
+        lines_bytes = (p.a_bytes * along_m * m / p.m + p.b_bytes * along_n * n / p.n) / p.repeats
+        held = 1 - (1 - self.chosen.pace) * (1 - np.minimum(1.0, self.gpu.l2_room_bytes / lines_bytes))
+        own = np.minimum(self.chosen.cluster[side], side_by_side)
+        return side_by_side / (held + (1 - held) * side_by_side / own)
 
     @cached_property
     def dram_s(self) -> Array:

@@ -50,7 +50,7 @@ def predicted_on(machine: Machine, row: Measurement) -> Prediction:
             ops = tuple(_in_half(op, machine.device) for op in ops)
         kernels = in_array_functions(ops) if protocol.array_functions else ops
         machine = replace(machine, cores=min(cores_of(row) or machine.cores, machine.cores))
-        machine = machine.in_run(protocol.run)
+        machine = machine.in_run(protocol.run(row.text("dtype"), machine.device.family))
         # The same op stands again for every step of a recurrent network: each is mapped once.
         once = {id(op): op for op in kernels}
         mapped = {number: map_op(op, machine, placed(op, machine, protocol)) for number, op in once.items()}

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from accelsim.base.errors import InputError
 from accelsim.base.resources import resource_dir
+from accelsim.hardware.family import ChosenKernel
 from accelsim.hardware.files import read_toml, validate
 from accelsim.hardware.part import Count, DTypeName, Flag, Fraction01, Name, NonNegative, Part, Text
 from accelsim.mapping.machine import Run
@@ -96,6 +97,8 @@ class Protocol(Part):
     """Speed of the products' main loops against the library that the family's factors were fitted on: older ones are
     slower."""
 
+    kernels: Annotated[tuple[ChosenKernel, ...], Field(description="a list of tables")] = ()
+    """That its software takes for products by their shape: of those that fit, the last."""
     quantising: Annotated[dict[str, Quantising], Field(default_factory=dict)]
     """By a row's ``dtype``, as the file spells it."""
 
@@ -104,18 +107,25 @@ class Protocol(Part):
         one = self.quantising.get(dtype)
         return one.seconds(op) if one else 0.0
 
+    def run(self, dtype: str, family: str | None) -> Run:
+        """How its kernels of a row in this format ran on a device of a family."""
+        key = (dtype, family)
+        if key not in self._runs:
+            self._runs[key] = Run(
+                activity=self.activity,
+                burst_s=self.burst_s,
+                library=self.library,
+                few_channels=self.few_channels,
+                least_conv_tile=self.least_conv_tile,
+                on_lanes=self.on_lanes,
+                stack=self.stack,
+                kernels=tuple(kernel for kernel in self.kernels if (kernel.dtype, kernel.family) == key),
+            )
+        return self._runs[key]
+
     @cached_property
-    def run(self) -> Run:
-        """How its kernels ran."""
-        return Run(
-            activity=self.activity,
-            burst_s=self.burst_s,
-            library=self.library,
-            few_channels=self.few_channels,
-            least_conv_tile=self.least_conv_tile,
-            on_lanes=self.on_lanes,
-            stack=self.stack,
-        )
+    def _runs(self) -> dict[tuple[str, str | None], Run]:
+        return {}
 
     def seen_s(self, op: str, busy_s: float, further: int = 0) -> float:
         """What the clock shows of a row of kind ``op`` whose kernels, one and ``further`` ones, take ``busy_s``."""
