@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelsim.hardware.device import Device, GpuExecution
-from accelsim.hardware.family import GpuFactors
+from accelsim.hardware.family import ChosenKernel, GpuFactors
 from accelsim.hardware.loader import device_names, load_device
 from accelsim.mapping import Placement, Task, map_op
 from accelsim.mapping.gpu.gemm import FEW_SPLITS, narrow_splits, product_of, tensor_tiles
@@ -19,6 +19,7 @@ from accelsim.mapping.machine import Machine, Run
 from accelsim.mapping.models import gemm_of
 from accelsim.validation.silicon.calibrate import with_factors
 from accelsim.validation.silicon.predict import power_w, roofline_s, whole
+from accelsim.validation.silicon.protocol import protocols
 from accelsim.workload.ops import Matmul, Tensor
 
 CORES = [
@@ -225,6 +226,65 @@ def test_a_step_along_k_takes_as_many_bytes_in_every_format() -> None:
 def test_an_older_library_is_slower() -> None:
     op, device = product(4096, 4096, 4096), unlimited(load_device("nvidia_h100_sxm_80gb"))
     assert seconds(op, device, Run(library=0.8)) > 1.1 * seconds(op, device)
+
+
+def chosen(pace: float = 1.0, cluster: tuple[int, int] = (2, 1)) -> Run:
+    """A library that has one kernel."""
+    kernel = ChosenKernel(source="test", family="hopper", dtype="fp8", tile=(128, 128, 128), cluster=cluster, pace=pace)
+    return Run(kernels=(kernel,))
+
+
+def read_bytes(op: Matmul, device: Device, run: Run) -> int:
+    counts = mapped(op, whole(device).in_run(run)).counts
+    return sum(count.amount for count in counts if count.action == "dram.read")
+
+
+LARGE = st.builds(product, *[st.integers(1000, 60000)] * 3, st.just("fp8"))
+
+
+@given(LARGE, st.floats(0.1, 1.0), st.floats(0.1, 1.0))
+@settings(deadline=None)
+def test_blocks_that_lose_pace_read_more_but_never_more_than_each_its_own(op: Matmul, one: float, two: float) -> None:
+    device = unlimited(load_device("nvidia_h100_sxm_80gb"))
+    less, more = (read_bytes(op, device, chosen(pace)) for pace in sorted((one, two), reverse=True))
+    alone = (op.m + 255) // 256 * 256 * ((op.n + 127) // 128) * op.k * (1 + 0.5) + op.m * op.k + op.n * op.k
+    assert sum(op.bytes_read(t) for t in op.inputs) <= less <= more <= alone
+
+
+@given(LARGE, st.floats(0.1, 1.0), st.sampled_from(["clock", "dram", "l2", "l2 room"]), st.floats(1.0, 3.0))
+def test_more_of_anything_never_slows_a_product_of_a_chosen_kernel(
+    op: Matmul, pace: float, part: str, times: float
+) -> None:
+    device, run = unlimited(load_device("nvidia_h100_sxm_80gb")), chosen(pace)
+    assert seconds(op, grown(device, part, times), run) <= seconds(op, device, run) * (1 + 1e-9) + 2e-12
+
+
+def test_the_last_kernel_that_fits_is_chosen() -> None:
+    """vLLM: 256 x 128 from 8192 rows and k = 6144 on, else 128 x 128; TensorRT-LLM's library takes the fastest."""
+    stacks = {one.name: one for one in protocols()}
+    machine = whole(load_device("nvidia_h100_sxm_80gb"))
+
+    def tile(stack: str, op: Matmul) -> str:
+        run = stacks[f"aiconfigurator_gemm_{stack}"].run("fp8", "hopper")
+        return mapped(op, machine.in_run(run)).tiling.split(",")[0]
+
+    assert tile("vllm", product(8192, 4096, 6144, "fp8")) == "256x128x128"
+    assert tile("vllm", product(8191, 4096, 6144, "fp8")) == "128x128x128"
+    assert tile("vllm", product(8192, 4096, 6143, "fp8")) == "128x128x128"
+    assert tile("vllm", product(64, 4096, 6144, "fp8")) == "64x64x256"
+    assert tile("vllm", product(16, 4096, 6144, "fp8")) == "16x64x256"
+    assert tile("sglang", product(8192, 4096, 6144, "fp8")) == "128x128x128"
+    assert stacks["aiconfigurator_gemm_vllm"].run("fp8", "blackwell").kernels == ()
+    assert stacks["aiconfigurator_gemm_trtllm"].run("fp8", "hopper").kernels == ()
+
+
+def test_results_queue_behind_later_rounds() -> None:
+    """Of one round of blocks all results come after the main loops; of many rounds most hide behind them."""
+    device = with_factors(unlimited(load_device("nvidia_a100_sxm_80gb")), {"tensor.store": 0.01})
+    quick = with_factors(device, {"tensor.store": 1.0})
+    one, many = product(128, 128 * 108, 8192), product(128 * 40, 128 * 108, 8192)
+    share = [(seconds(op, device) - seconds(op, quick)) / (op.m * op.n) for op in (one, many)]
+    assert share[1] < 0.5 * share[0]
 
 
 def test_energy_of_a_mac_follows_the_family_and_the_format() -> None:

@@ -84,8 +84,10 @@ class SimtFactors(GemmFactors):
 
 
 class ChosenKernel(Part):
-    """A kernel of products that a library takes by the product's shape, whatever would be fastest; it deals tiles out
-    line by line along the shorter side of the result (CUTLASS's tile scheduler without swizzling)."""
+    """A kernel of products that a library takes by the product's shape, whatever would be fastest.
+
+    It deals tiles out line by line along the shorter side of the result (CUTLASS's tile scheduler without swizzling).
+    """
 
     family: Name
     """Of devices that have it."""

@@ -2,8 +2,8 @@
 
 A block computes one tile of the result in steps along k; the cores take blocks in turns. Main loop, L2 and DRAM each
 bound the grid. All candidates (tiles of the library x ways to cut k) are weighed at once; the fastest is taken, as a
-library's heuristic does at its best. Every bound falls or stays as cores, clocks, bandwidths or capacities grow, so the
-best of a fixed list does as well.
+library's heuristic does at its best, unless a run names the kernels that its software takes by shape. Every bound falls
+or stays as cores, clocks, bandwidths or capacities grow, so the best of a fixed list does as well.
 """
 
 from __future__ import annotations
@@ -181,6 +181,11 @@ class _Search:
 
     @cached_property
     def compute_s(self) -> Array:
+        """Main loops in rounds of blocks side by side, and their results, which queue at L2.
+
+        A round's results come when its main loops end, and leave one after another while later rounds compute; so the
+        last one leaves when the queue that began with the first, the last but one or the last round is empty.
+        """
         m, n, k, split = self._columns
         p, f = self.product, self.factors
         feed_s = (m + n) * k * (f.feed * p.feed_times * p.tile_bits / 8 / self.gpu.shared_bytes_per_s)
@@ -195,6 +200,7 @@ class _Search:
         last_s = self._steps * np.maximum(last * step_s, floor_s) + last * f.block_s
         before_s = f.prologue_s - f.block_s + (split != 1) * f.split_s
         store_s = (p.c_bytes + self._parts_bytes) / (f.store * self.gpu.l2_bytes_per_s)
+        # Of all results, those of one full round.
         share = np.minimum(1.0, resident * self.gpu.machine.cores / self.blocks)
         first = np.where(rounds > 1, full_s, last_s) + store_s
         last_but_one = np.where(rounds > 1, (rounds - 1) * full_s + store_s * (1 - (rounds - 2) * share), 0.0)
@@ -236,16 +242,20 @@ class _Search:
 
     @cached_property
     def _grouped(self) -> tuple[Array, Array]:
-        """Tiles along m and n of the blocks that run at a time: as near to a square as they come (rasterised), or lines
-        along the shorter side."""
+        """Tiles along m and n of the blocks that run at a time.
+
+        As near to a square as they come (rasterised), or lines along the shorter side.
+        """
         m, n, _, _ = self._columns
         tiles_m, tiles_n = self._counts
         if self.chosen:
-            shorter = np.minimum(np.minimum(tiles_m, tiles_n), self.gpu.machine.cores)
-            lines = np.maximum(self.gpu.machine.cores / shorter, 1)
-            along_m = np.where(tiles_m < tiles_n, shorter, np.minimum(lines, tiles_m))
-            along_n = np.where(tiles_m < tiles_n, np.minimum(lines, tiles_n), shorter)
-            return along_m, along_n
+            cores, (cluster_m, cluster_n) = self.gpu.machine.cores, self.chosen.cluster
+            down = tiles_m < tiles_n
+            along_m = np.where(down, np.minimum(tiles_m, max(1, cores // cluster_n)), 0)
+            along_n = np.where(down, 0, np.minimum(tiles_n, max(1, cores // cluster_m)))
+            lines_m = np.minimum(tiles_m, np.maximum(cores / np.maximum(along_n, 1), cluster_m))
+            lines_n = np.minimum(tiles_n, np.maximum(cores / np.maximum(along_m, 1), cluster_n))
+            return np.where(down, along_m, lines_m), np.where(down, lines_n, along_n)
         along_n = np.minimum(np.maximum(np.sqrt(self.gpu.machine.cores * m / n), 1), tiles_n)
         along_m = np.minimum(np.maximum(self.gpu.machine.cores / along_n, 1), tiles_m)
         return along_m, along_n
@@ -262,11 +272,10 @@ class _Search:
         return np.asarray(1 + again * (1 - np.minimum(1.0, self.gpu.l2_room_bytes / self.product.b_bytes)))
 
     def _together(self, side: int) -> Array:
-        """Of tiles side by side along m (0) or n (1), how many use what one of them brought into L2: all, where blocks
-        keep pace.
+        """Of tiles side by side along m (0) or n (1), how many use what one of them brought into L2.
 
-        Blocks that drift apart share what L2 holds of the lines that they read at a time, and a cluster what one of its
-        cores fetches for all.
+        All, where blocks keep pace. Blocks that drift apart share what L2 holds of the lines that they read at a time,
+        and a cluster what one of its cores fetches for all.
         """
         side_by_side = self._grouped[side]
         if self.chosen is None:
