@@ -97,7 +97,7 @@ def test_bert_on_tpu_v1_falls_back_to_the_host(batch):
 
 
 def test_a_t4_at_70_w_runs_large_products_far_below_boost():
-    """DeepBench on a T4 (power cap 70 W): 4096 x 7000 x 4096 in FP16 takes 5.05 ms, 0.72 of boost's peak."""
+    """DeepBench on a T4 (power cap 70 W): 4096 x 7000 x 4096 in FP16 takes 5.05 ms or, transposed, 5.53 ms."""
     x = Tensor(name="x", shape=(4096, 4096), dtype="fp16")
     w = Tensor(name="w", shape=(4096, 7000), dtype="fp16", role="weight")
     y = Tensor(name="y", shape=(4096, 7000), dtype="fp16")
@@ -105,4 +105,4 @@ def test_a_t4_at_70_w_runs_large_products_far_below_boost():
     result = simulate("nvidia_t4", Graph(name="gemm", ops=(product,)))
     assert result.average_power_w == pytest.approx(70, rel=0.02)
     assert result.clock_hz < 0.9 * 1590e6
-    assert result.latency_s == pytest.approx(5.049e-3, rel=0.15)
+    assert result.latency_s == pytest.approx((5.049e-3 + 5.531e-3) / 2, rel=0.15)
