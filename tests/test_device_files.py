@@ -135,6 +135,7 @@ PUBLISHED = {
     "graphcore_bow": {"fp16": (350, None, "Graphcore Bow"), "fp32": (87.5, None, "same")},
     "xilinx_dpuczdx8g_b4096_zcu102": {"int8": (3.45, None, "AMD UG1354: three B4096 at 281 MHz")},
     "xilinx_dpuczdx8g_b4096_zcu104": {"int8": (2.46, None, "AMD UG1354: two B4096 at 300 MHz")},
+    "xilinx_dpucv2dx8g_vek280": {"int8": (135, 1.18e9, "Vitis AI 3.5: 14 x 16 AIE-ML tiles at 1.18 GHz, 256 each")},
     "xilinx_vck5000": {"int8": (81.9, None, "AMD PG389: 10.24 for 32 AI Engines, eight times")},
     "arm_ethos_u55": {"int8": (0.256, None, "Arm: 256 multiply-adds at 500 MHz")},
     "arm_ethos_u65": {"int8": (1.02, None, "Arm: 512 multiply-adds at 1 GHz")},

@@ -449,6 +449,19 @@ def test_a_submissions_system_says_which_card() -> None:
         assert own * device.core.count == on_chip * 2**20
 
 
+def test_a_host_that_prepares_images_bounds_the_throughput(tmp_path: Path) -> None:
+    """MobileNet on VEK280: whatever the DPU does, its two A72 prepare 0.65 GB of pixels a second."""
+    row = {
+        "device": "AMD/Xilinx DPU on VEK280", "model": "tf_mobilenetv1-1.0_3.5", "task": "inference",
+        "throughput_per_s": "5167", "latency_ms": "", "seq_or_input": "224*224*3", "scenario": "offline(multi-thread)",
+        "source": "github Xilinx/Vitis-AI@b2b2:x.csv", "runtime": "Vitis AI; 1* C20B14CU1 @300MHz AIE-ML fclk=1.18GHz",
+    }  # fmt: skip
+    _, (judged,) = models.judge(_write(tmp_path / "models.csv", row))
+    assert judged.ours is not None
+    assert judged.ours.bound == "host"
+    assert judged.ours.value == pytest.approx(0.65e9 / (224 * 224 * 3))
+
+
 def test_neuron_casts_products_to_bf16() -> None:
     """Neuron documentation, mixed precision: FP32 products are cast to BF16 by default; FP16 is kept."""
     cells = {"source": "github aws-neuron/aws-neuron-sdk@1:x.csv", "model": "bert-base-uncased", "scenario": "offline"}

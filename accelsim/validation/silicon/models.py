@@ -15,6 +15,7 @@ from statistics import fmean, median
 from typing import Any
 
 from accelsim.analysis.result import Result
+from accelsim.base.dtypes import size_bytes
 from accelsim.base.errors import InputError, nearest
 from accelsim.hardware.device import Device
 from accelsim.hardware.loader import load_device
@@ -126,8 +127,9 @@ def _ours(row: Measurement, device: Device, pages: Pages) -> Ours:
     result = _run(device.name, replace(network, counted=1), precision, batch * spread, protocol.fuses)
     our_s = result.latency_s + protocol.host_s
     rate = result.throughput_items_per_s * result.latency_s / our_s
+    prepared = _prepared_per_s(network, result.precision, protocol)
     devices = row.whole("n_devices", 1) / (cores if protocol.counts_cores else 1)
-    value = our_s * 1e3 if quantity == "latency" else rate * devices * network.counted
+    value = our_s * 1e3 if quantity == "latency" else min(rate, prepared) * devices * network.counted
     small = protocol.software_below_batch is not None and batch < protocol.software_below_batch
     flat = (step_s(row) or math.inf) < protocol.software_below_growth * least_s
     return Ours(
@@ -136,11 +138,19 @@ def _ours(row: Measurement, device: Device, pages: Pages) -> Ours:
         reference=reference,
         value=value,
         software=protocol.software or small or flat or not _consistent(row, protocol, batch * spread * devices),
-        bound=next(iter(result.bound_share), ""),
+        bound="host" if quantity == "throughput" and prepared < rate else next(iter(result.bound_share), ""),
         workload=network.workload,
         batch=batch,
         precision=result.precision,
     )
+
+
+def _prepared_per_s(network: Network, precision: str, protocol: RunProtocol) -> float:
+    """Items a second that a host prepares which works beside the device."""
+    if protocol.host_bytes_per_s is None:
+        return math.inf
+    inputs = load_workload(network.workload, batch=1, params=dict(network.params)).inputs
+    return protocol.host_bytes_per_s / sum(size_bytes(tensor.elements, precision) for tensor in inputs)
 
 
 def _reference(row: Measurement, protocol: RunProtocol) -> tuple[str, float]:

@@ -13,7 +13,7 @@ from pydantic import Field
 from accelsim.base.dtypes import DTYPES
 from accelsim.base.resources import resource_dir
 from accelsim.hardware.files import read_toml, validate
-from accelsim.hardware.part import Count, DTypeName, Flag, Name, NonNegative, Part, Text
+from accelsim.hardware.part import Count, DTypeName, Flag, Name, NonNegative, Part, Positive, Text
 from accelsim.validation.silicon.build import UnmodelledError
 from accelsim.validation.silicon.pages import heading, words
 from accelsim.validation.silicon.rows import Measurement
@@ -73,6 +73,8 @@ class RunProtocol(Part):
     """``n_devices`` is of cores."""
     host_s: NonNegative = 0.0
     """Of the host's work that a step's time holds [s]."""
+    host_bytes_per_s: Positive | None = None
+    """Of inputs that the host prepares beside the device; a throughput is no higher than that."""
     software: Flag = False
     """What was measured is the software's doing (queues, eager frameworks): the row stays, apart from the medians."""
     software_below_batch: Count | None = None
