@@ -449,6 +449,21 @@ def test_a_submissions_system_says_which_card() -> None:
         assert own * device.core.count == on_chip * 2**20
 
 
+def test_threads_that_share_a_core_wait_for_each_other(tmp_path: Path) -> None:
+    """Little's law: eight requests in flight on four cores take twice as long as four, at the same throughput."""
+    row = {
+        "device": "AWS Inferentia1", "model": "YOLO v4", "task": "inference", "throughput_per_s": "180.2",
+        "latency_ms": "40.1", "seq_or_input": "", "scenario": "latency", "precision": "fp32", "batch": "1",
+        "source": "github aws-neuron/aws-neuron-sdk@8:x.csv", "runtime": "PyTorch", "notes": "Num. Cores=4;Threads=8.0",
+    }  # fmt: skip
+    _, (eight, four) = models.judge(
+        _write(tmp_path / "models.csv", row, row | {"latency_ms": "20.1", "notes": "Num. Cores=4;Threads=4"})
+    )
+    assert eight.ours is not None
+    assert four.ours is not None
+    assert eight.ours.value == pytest.approx(2 * four.ours.value)
+
+
 def test_a_host_that_prepares_images_bounds_the_throughput(tmp_path: Path) -> None:
     """MobileNet on VEK280: whatever the DPU does, its two A72 prepare 0.65 GB of pixels a second."""
     row = {

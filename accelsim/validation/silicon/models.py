@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -129,7 +130,9 @@ def _ours(row: Measurement, device: Device, pages: Pages) -> Ours:
     rate = result.throughput_items_per_s * result.latency_s / our_s
     prepared = _prepared_per_s(network, result.precision, protocol)
     devices = row.whole("n_devices", 1) / (cores if protocol.counts_cores else 1)
-    value = our_s * 1e3 if quantity == "latency" else min(rate, prepared) * devices * network.counted
+    consistent = _consistent(row, protocol, batch * spread * devices)
+    asked = _asked(row) if protocol.threads_wait and consistent else 1.0
+    value = our_s * 1e3 * asked if quantity == "latency" else min(rate, prepared) * devices * network.counted
     small = protocol.software_below_batch is not None and batch < protocol.software_below_batch
     flat = (step_s(row) or math.inf) < protocol.software_below_growth * least_s
     return Ours(
@@ -137,12 +140,18 @@ def _ours(row: Measurement, device: Device, pages: Pages) -> Ours:
         unit="ms" if quantity == "latency" else "items/s",
         reference=reference,
         value=value,
-        software=protocol.software or small or flat or not _consistent(row, protocol, batch * spread * devices),
+        software=protocol.software or small or flat or not consistent,
         bound="host" if quantity == "throughput" and prepared < rate else next(iter(result.bound_share), ""),
         workload=network.workload,
         batch=batch,
         precision=result.precision,
     )
+
+
+def _asked(row: Measurement) -> float:
+    """Requests in flight for each core, one of which it works on: what one waits for, over its own time."""
+    found = re.search(r"cores=([0-9]+)\D.*threads=([0-9]+)", row.text("notes").lower())
+    return max(1.0, int(found[2]) / int(found[1])) if found and int(found[1]) else 1.0
 
 
 def _prepared_per_s(network: Network, precision: str, protocol: RunProtocol) -> float:
