@@ -85,7 +85,7 @@ class RunProtocol(Part):
     fuses: Flag = True
     """Elementwise functions are done by the product before them; else each is a kernel of its own."""
     threads_wait: Flag = False
-    """Notes say how many threads ask how many cores; a latency is from asking to the answer, the wait for a core included."""
+    """Notes say how many threads ask how many cores; a latency holds the wait for a core."""
     in_flight: Annotated[tuple[NonNegative, NonNegative] | None, Field(description="two numbers")] = None
     """Least and most of (batches of all cores over latency) over throughput; beyond them a row is not of one run."""
     tables: tuple[Tables, ...] = ()
