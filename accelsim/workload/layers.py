@@ -147,11 +147,15 @@ class Layers:
         scale, shift = (weight(f"{name}.{part}", x.shape[1]) for part in ("scale", "shift"))
         return self.elementwise(name, "affine", x, scale, shift)
 
-    def instance_norm(self, name: str, x: Tensor) -> Tensor:
-        """Mean and variance of every channel of every item, then its scale and shift (Ulyanov et al., 2016)."""
-        moments = self.add(Reduction, f"{name}.moments", (x,), (*x.shape[:2], 2))
+    def group_norm(self, name: str, x: Tensor, groups: int) -> Tensor:
+        """Mean and variance of groups of channels of an item, a scale and a shift a channel (Wu and He, ECCV 2018)."""
+        moments = self.add(Reduction, f"{name}.moments", (x,), (x.shape[0], groups, 2))
         scale, shift = (weight(f"{name}.{part}", x.shape[1]) for part in ("scale", "shift"))
         return self.elementwise(name, "affine", x, moments, scale, shift)
+
+    def instance_norm(self, name: str, x: Tensor) -> Tensor:
+        """The same of every channel by itself (Ulyanov et al., 2016)."""
+        return self.group_norm(name, x, x.shape[1])
 
     def conv_bn(
         self, name: str, x: Tensor, channels: int, kernel: Size, *, act: str | None = "relu", **how: Any

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from accelsim.base.errors import WorkloadError, nearest
 from accelsim.base.resources import resource_dir
-from accelsim.workload import convnets, detectors, perceiver, recommenders, segmentation, speech, translation
+from accelsim.workload import convnets, detectors, diffusion, perceiver, recommenders, segmentation, speech, translation
 from accelsim.workload.files import is_there
 from accelsim.workload.graph import Graph
 from accelsim.workload.hf_config import read_config
@@ -134,6 +134,13 @@ BUILDERS: dict[str, Builder] = {
     "perceiver_learned": _image("Perceiver IO on pixels, learned places", perceiver.perceiver(learned=True)),
     "perceiver_conv": _image("Perceiver IO on a convolution's result", perceiver.perceiver(learned=False)),
     "rnnt": Builder("MLPerf's RNN-T; --param frames, symbols", speech.rnnt, speech.RNNT_PARAMS),
+    **{
+        model.name: Builder("one step of Stable Diffusion; --param size, rows", model.build, model.params)
+        for model in diffusion.DENOISERS
+    },
+    "sd_vae_decoder": Builder(
+        "Stable Diffusion's decoder; --param size", diffusion.vae_decoder, {"size": (512, 64, 4096)}
+    ),
     "gnmt": Builder("GNMT, a translation; --param source, target, beam", translation.gnmt, translation.GNMT_PARAMS),
     "fastpitch": Builder("FastPitch; --param characters, frames", speech.fastpitch, speech.FASTPITCH_PARAMS),
     "hifigan": Builder("HiFi-GAN's generator V1; --param frames", speech.hifigan, speech.HIFIGAN_PARAMS),

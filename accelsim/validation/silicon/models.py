@@ -125,8 +125,12 @@ def _ours(row: Measurement, device: Device, pages: Pages) -> Ours:
     quantity, reference = _reference(row, protocol)
     cores = device.core.count
     spread = cores if protocol.batch_is_per_core and not device.core.gang else _instances(row, protocol, cores)
-    result = _run(device.name, replace(network, counted=1), precision, batch * spread, protocol.fuses)
-    our_s = result.latency_s + protocol.host_s
+    result = _run(
+        device.name, replace(network, counted=1, repeats=1, then=None), precision, batch * spread, protocol.fuses
+    )
+    our_s = network.repeats * result.latency_s + protocol.host_s
+    if network.then is not None:
+        our_s += _run(device.name, network.then, precision, batch * spread, protocol.fuses).latency_s
     rate = result.throughput_items_per_s * result.latency_s / our_s
     prepared = _prepared_per_s(network, result.precision, protocol)
     devices = row.whole("n_devices", 1) / (cores if protocol.counts_cores else 1)

@@ -22,6 +22,10 @@ class Network:
     """What a throughput counts of each item: tokens of a sequence."""
     pruned_to: float | None = None
     """Operations of an item, two to a multiply-accumulate, of which as many channels are left as make so many."""
+    repeats: int = 1
+    """How often it runs for an item: the steps of a diffusion."""
+    then: Network | None = None
+    """What runs after it for the same item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,14 @@ _NARROW = {
 }
 """MobileNets of Vitis AI's zoo that are wider or narrower; the narrow one for 128 x 128 pixels."""
 
+_DIFFUSION = {
+    "mlperf:stable-diffusion-xl": ("sdxl_unet", 1024, 20),
+    "stable diffusion 1.5": ("sd15_unet", 512, 50),
+    "stable diffusion 2.1": ("sd21_unet", 512, 50),
+    "stable diffusion xl base": ("sdxl_unet", 1024, 50),
+}
+"""Workload, pixels and steps: 20 in MLPerf's rules (inference v4.0), 50 is what diffusers does unasked (ASSUMED of AWS)."""
+
 _DECODERS = {
     "llama-2-13b": "llama2_13b_16k",
     "llama-2-70b": "llama2_70b",
@@ -143,6 +155,9 @@ def network_of(model: str, size: str, notes: str, source: str = "", *, batch: in
         return Network("unet3d_brats" if re.search(r"results_v(0\.7|1\.[01]):", source) else "unet3d_kits")
     if name in ("mlperf:gnmt", "tensorflow/translation/gnmt"):
         return _gnmt(name, notes, batch, unit)
+    diffusion = _DIFFUSION.get(name)
+    if diffusion:
+        return _diffusion(name, *diffusion, size, neuron="aws-neuron-sdk" in source)
     found = _special(name, size, notes)
     if found is not None:
         return found
@@ -168,6 +183,14 @@ def _gnmt(name: str, notes: str, batch: int, unit: str) -> Network:
     tokens = longest(batch)
     counted = 2 * TOKENS if "tokens" in unit.lower() else 1
     return Network("gnmt", (("source", tokens), ("target", tokens), ("beam", int(beam[1]))), counted)
+
+
+def _diffusion(name: str, workload: str, pixels: int, steps: int, size: str, *, neuron: bool) -> Network:
+    """Steps of a U-Net and a decoder. AWS gives a picture's two rows to two cores: there an item is a row."""
+    given = re.match(r"[0-9]{1,4}", size)
+    pixels = int(given[0]) if given else pixels
+    decoder = Network("sd_vae_decoder", (("size", pixels),))
+    return Network(workload, (("size", pixels), ("rows", 1 if neuron else 2)), repeats=steps, then=decoder)
 
 
 def longest(sentences: int) -> int:
