@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from accelsim.base.errors import InputError
 from accelsim.cli import cli
+from accelsim.simulation import simulate
 from accelsim.validation.silicon import judge, models
 from accelsim.validation.silicon.build import UnmodelledError, build, formats
 from accelsim.validation.silicon.experts import power_law, share
@@ -250,6 +251,37 @@ def test_a_network_that_a_suite_changed_under_its_name(version: str, wanted: str
     """MLPerf's README: BraTS 2019 'until the end of year 2021', which was v1.1; KiTS19 from 2022 on."""
     source = f"github mlcommons/inference_results_{version}:closed/X"
     assert network_of("mlperf:3d-unet-99", "", "", source).workload == wanted
+
+
+@pytest.mark.parametrize(("source", "rows"), [("github aws-neuron/aws-neuron-sdk@1:x", 1), ("github y", 2)])
+def test_a_diffusion_is_its_steps_and_a_decoder(source: str, rows: int) -> None:
+    """AWS Neuron gives the rows with and without the text to two cores: there an item is one of them."""
+    found = network_of("Stable Diffusion 2.1", "768x768", "", source)
+    assert (found.workload, found.repeats) == ("sd21_unet", 50)
+    assert found.params == (("size", 768), ("rows", rows))
+    assert found.then == Network("sd_vae_decoder", (("size", 768),))
+
+
+def test_a_diffusion_takes_its_steps_and_its_decoder(tmp_path: Path) -> None:
+    """Twenty steps of Stable Diffusion XL and one decoder: no less than twenty times one step takes, and little more."""
+    row = NETWORK | {
+        "device": "NVIDIA AGX Orin", "model": "mlperf:stable-diffusion-xl", "scenario": "singlestream", "batch": "1",
+        "latency_ms": "9944.36", "throughput_per_s": "",
+    }  # fmt: skip
+    _, (one,) = models.judge(_write(tmp_path / "models.csv", row))
+    step = simulate("nvidia_jetson_agx_orin", "sdxl_unet", batch=1, precision="int8")
+    assert one.ours is not None
+    assert 20 * step.latency_s < one.ours.value / 1e3 < 22 * step.latency_s
+
+
+def test_a_latency_in_seconds_is_of_the_same_run(tmp_path: Path) -> None:
+    """The data's ``consistency`` divides by milliseconds: 1,000 times one is a latency noted in seconds."""
+    wrong, seconds = (
+        models.judge(_write(tmp_path / f"{told}.csv", NETWORK | {"consistency": told}))[1][0] for told in ("3", "999")
+    )
+    assert wrong.ours is not None
+    assert seconds.ours is not None
+    assert (wrong.ours.software, seconds.ours.software) == (True, False)
 
 
 @pytest.mark.parametrize(("unit", "counted"), [("Sentences/sec", 1), ("Tokens/sec", 54), ("tokens/s", 54)])

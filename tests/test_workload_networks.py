@@ -370,6 +370,68 @@ def test_dlrm():
     assert sum(op.outputs[0].shape[1] for op in second.ops if op.kind == "gather") == 214
 
 
+@pytest.mark.parametrize("pixels", [640])
+def test_ssd_on_a_feature_pyramid(pixels):
+    """OpenVINO's model zoo, ssd_resnet50_v1_fpn_coco: 178.68 GFLOPs at 640 x 640.
+
+    3 %: TensorFlow's ResNet-50 takes its strides at the end of a stage. Shared heads make 33 M parameters.
+    """
+    graph = retinanet("published", 91, pixels=pixels, boxes=6)(1, {})
+    assert 2 * graph.macs == pytest.approx(178.68e9, rel=0.03)
+    assert load_workload("ssd_resnet50_fpn").macs < graph.macs / 3
+
+
+def test_ssd300():
+    """DeepLearningExamples: maps of 38, 19, 10, 5, 3 and 1 places a side with 4 or 6 boxes each, 8,732 in all."""
+    graph = load_workload("ssd300_resnet50")
+    heads = {op.name: op.outputs[0] for op in graph.ops if op.kind == "conv2d" and op.name.startswith("locations")}
+    assert [t.shape[2] for t in heads.values()] == [38, 19, 10, 5, 3, 1]
+    assert sum(t.elements for t in heads.values()) == 4 * 8732
+
+
+def test_mask_rcnn():
+    """torchvision maskrcnn_resnet50_fpn: num_params 44,401,393, 134.38 GFLOPS at 800 x 800, where nothing is found.
+
+    Its normalisations are frozen and not counted; without finds no mask is drawn.
+    """
+    graph = load_workload("mask_rcnn", params={"width": 800})
+    frozen = sum(t.elements for t in graph.weights if ".bn" in t.name)
+    assert graph.parameters - frozen == 44_401_393
+    masks = sum(op.macs for op in graph.ops if op.name.startswith("mask"))
+    assert (graph.macs - masks) / 1e9 == pytest.approx(134.38, abs=0.05)
+
+
+def test_ncf():
+    """DeepLearningExamples' NeuMF on MovieLens 20M: 31,832,577 parameters."""
+    assert load_workload("ncf").parameters == 31_832_577
+
+
+# --- diffusion ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "giga_macs"),
+    [("sd15_unet", 859_520_964, 339), ("sd21_unet", 865_910_724, 339), ("sdxl_unet", 2_567_463_684, 2990)],
+)
+def test_stable_diffusion(name, parameters, giga_macs):
+    """diffusers' UNet2DConditionModel: parameters. Work of one row without attention's own products, 0.5 %.
+
+    Kim et al., BK-SDM, ECCV 2024: 339 GMACs of Stable Diffusion v1.4; 2.99 T of XL as counters of its kind give them.
+    """
+    graph = load_workload(name, params={"rows": 1})
+    assert graph.parameters == parameters
+    scores = sum(op.macs for op in graph.ops if op.kind == "attention")
+    assert (graph.macs - scores) / 1e9 == pytest.approx(giga_macs, rel=0.005)
+    assert load_workload(name).macs == 2 * graph.macs
+
+
+def test_decoder_of_stable_diffusion():
+    """diffusers' AutoencoderKL: 49,490,179 parameters of the decoder and 20 of the convolution before it."""
+    graph = load_workload("sd_vae_decoder")
+    assert graph.parameters == 49_490_179 + 20
+    assert graph.outputs[0].shape == (1, 3, 512, 512)
+
+
 # --- U-Nets -----------------------------------------------------------------------------------------------------------
 
 
@@ -393,6 +455,27 @@ def test_unet3d(name, channels, size, classes):
         macs += there * 27 * (above * wide + wide * wide)
         macs += there * wide * above * 8 + 8 * there * 27 * (2 * above * above + above * above)
     assert graph.macs == macs
+
+
+@pytest.mark.parametrize(("name", "parameters", "source"), [
+    ("unet_medical", 31_030_658, "Ronneberger et al., Figure 1, by hand: 31.03 M"),
+    ("unet_224", 31_037_698, "milesial/Pytorch-UNet, two classes"),
+])  # fmt: skip
+def test_unet(name, parameters, source):
+    assert load_workload(name).parameters == parameters
+
+
+def test_the_first_unet_ends_in_388_pixels():
+    """Ronneberger et al., Figure 1: 572 x 572 in, 388 x 388 out, 28 x 28 at the bottom."""
+    graph = load_workload("unet_medical")
+    assert graph.outputs[0].shape == (1, 2, 388, 388)
+    assert min(op.h_out for op in graph.ops if op.kind == "conv2d") == 28
+
+
+def test_nnunet_2d_goes_down_to_6_by_5():
+    """DeepLearningExamples' nnUNet: halves 192 x 160 while a side has eight pixels or more; up to 512 channels."""
+    smallest = min((op for op in load_workload("nnunet_2d").ops if op.kind == "conv2d"), key=lambda op: op.h_out)
+    assert (smallest.h_out, smallest.w_out, smallest.c_out) == (6, 5, 512)
 
 
 def test_a_volume_is_read_once_however_many_planes_see_it():

@@ -8,7 +8,7 @@ from accelsim.base.errors import WorkloadError
 from accelsim.workload.convnets import efficientnet_features, mobilenet_v1_features, residual
 from accelsim.workload.graph import Graph
 from accelsim.workload.layers import Layers
-from accelsim.workload.ops import Tensor
+from accelsim.workload.ops import Gather, Tensor
 
 # --- single-shot detectors ------------------------------------------------------------------------------------------
 
@@ -59,51 +59,120 @@ def ssd_mobilenet_v1(batch: int, params: Mapping[str, int]) -> Graph:
     )
 
 
+CLASSES = 91
+"""Of COCO, numbers that no class has and the background included, in torchvision and TensorFlow."""
+
+
+def ssd300_resnet50(batch: int, params: Mapping[str, int]) -> Graph:
+    """NVIDIA's SSD300: ResNet-50 up to its third stage, whose stride is 1; 300 x 300 pixels, 81 classes."""
+    net = Layers(batch)
+    x = net.conv_bn("conv1", net.input("images", 3, 300, 300), 64, 7, stride=2)
+    x = net.pool("maxpool", x, 3, stride=2, pad=1)
+    for stage, (depth, stride) in enumerate(((3, 1), (4, 2), (6, 1))):
+        for i in range(depth):
+            x = residual(net, f"layer{stage + 1}.{i}", x, 64 << stage, 256 << stage, 1 if i else stride)
+    maps = [x]
+    for i, (narrow, wide, stride, pad) in enumerate(
+        ((256, 512, 2, 1), (256, 512, 2, 1), (128, 256, 2, 1), (128, 256, 1, 0), (128, 256, 1, 0)), start=1
+    ):
+        x = net.conv_bn(f"extra{i}.conv1", x, narrow, 1)
+        x = net.conv_bn(f"extra{i}.conv2", x, wide, 3, stride=stride, pad=pad)
+        maps.append(x)
+    for i, (x, boxes) in enumerate(zip(maps, (4, 6, 6, 6, 4, 4), strict=True), start=1):
+        net.conv(f"locations{i}", x, boxes * 4, 3, bias=True)
+        net.conv(f"scores{i}", x, boxes * 81, 3, bias=True)
+    return net.graph("ssd300_resnet50", source="Liu et al., ECCV 2016; NVIDIA DeepLearningExamples, SSD300 v1.1")
+
+
 # --- feature pyramids -----------------------------------------------------------------------------------------------
 
 
-def retinanet(name: str, classes: int, *, groups: int = 1, base: int = 64) -> Callable[[int, Mapping[str, int]], Graph]:
+def retinanet(
+    name: str, classes: int, *, groups: int = 1, base: int = 64, pixels: int = 800, boxes: int = 9,
+    source: str = "Lin et al., RetinaNet, ICCV 2017; sizes as in torchvision",
+) -> Callable[[int, Mapping[str, int]], Graph]:  # fmt: skip
     """Return a builder of RetinaNet on ResNet-50, or on a ResNeXt-50 of ``groups`` of ``base`` channels in all.
 
-    800 x 800 pixels. Maps of the last three stages and two coarser ones, 256 channels each; four convolutions and nine
-    boxes a place for scores and for locations, the same on all maps (Lin et al., ICCV 2017; torchvision).
+    Maps of the last three stages and two coarser ones, 256 channels each; four convolutions and so many boxes a place
+    for scores and for locations, the same on all maps (Lin et al., ICCV 2017; torchvision).
     """
 
     def build(batch: int, params: Mapping[str, int]) -> Graph:
         net = Layers(batch)
-        x = net.conv_bn("conv1", net.input("images", 3, 800, 800), 64, 7, stride=2)
-        x = net.pool("maxpool", x, 3, stride=2, pad=1)
-        stages = []
-        for stage, depth in enumerate((3, 4, 6, 3)):
-            for i in range(depth):
-                stride = 2 if stage and not i else 1
-                x = residual(net, f"layer{stage + 1}.{i}", x, base << stage, 256 << stage, stride, groups=groups)
-            stages.append(x)
+        stages = _resnet50_stages(net, net.input("images", 3, pixels, pixels), groups=groups, base=base)
         for i, x in enumerate(_pyramid(net, stages[1:]), start=3):
             for part, numbers in (("scores", classes), ("locations", 4)):
                 y = x
                 for j in range(1, 5):
                     y = net.conv(f"p{i}.{part}{j}", y, 256, 3, bias=True, shared=f"{part}{j}")
                     y = net.elementwise(f"p{i}.{part}{j}.relu", "relu", y)
-                y = net.conv(f"p{i}.{part}", y, 9 * numbers, 3, bias=True, shared=part)
+                y = net.conv(f"p{i}.{part}", y, boxes * numbers, 3, bias=True, shared=part)
                 if part == "scores":
                     net.elementwise(f"p{i}.{part}.sigmoid", "sigmoid", y)
-        return net.graph(name, source="Lin et al., RetinaNet, ICCV 2017; sizes as in torchvision")
+        return net.graph(name, source=source)
 
     return build
 
 
-def _pyramid(net: Layers, stages: list[Tensor]) -> list[Tensor]:
-    """Maps from fine to coarse, of 256 channels: each stage's own and what is coarser, and two beyond the last."""
+def _resnet50_stages(net: Layers, images: Tensor, *, groups: int = 1, base: int = 64) -> list[Tensor]:
+    """What each stage of ResNet-50 (or a ResNeXt-50) leaves."""
+    x = net.pool("maxpool", net.conv_bn("conv1", images, 64, 7, stride=2), 3, stride=2, pad=1)
+    stages = []
+    for stage, depth in enumerate((3, 4, 6, 3)):
+        for i in range(depth):
+            stride = 2 if stage and not i else 1
+            x = residual(net, f"layer{stage + 1}.{i}", x, base << stage, 256 << stage, stride, groups=groups)
+        stages.append(x)
+    return stages
+
+
+def _merged(net: Layers, stages: list[Tensor]) -> list[Tensor]:
+    """Maps from fine to coarse, of 256 channels: each stage's own and what is coarser."""
     merged = net.conv("fpn.inner5", stages[-1], 256, 1, bias=True)
     maps = [net.conv("fpn.layer5", merged, 256, 3, bias=True)]
-    for i, stage in ((4, stages[-2]), (3, stages[-3])):
+    for i, stage in zip((4, 3, 2), reversed(stages[:-1]), strict=False):
         beside = net.conv(f"fpn.inner{i}", stage, 256, 1, bias=True)
         merged = net.elementwise(f"fpn.add{i}", "add", beside, net.upsample(f"fpn.upsample{i}", merged))
         maps.insert(0, net.conv(f"fpn.layer{i}", merged, 256, 3, bias=True))
+    return maps
+
+
+def _pyramid(net: Layers, stages: list[Tensor]) -> list[Tensor]:
+    """The same, and two beyond the last."""
+    maps = _merged(net, stages)
     coarse = net.conv("fpn.p6", maps[-1], 256, 3, stride=2, bias=True)
     coarser = net.conv("fpn.p7", net.elementwise("fpn.p6.relu", "relu", coarse), 256, 3, stride=2, bias=True)
     return [*maps, coarse, coarser]
+
+
+PROPOSALS, FOUND = 1000, 100
+"""Regions that the second half of Mask R-CNN looks at, and finds whose masks it draws."""
+
+
+def mask_rcnn(batch: int, params: Mapping[str, int]) -> Graph:
+    """Mask R-CNN on ResNet-50 with a feature pyramid (He et al., ICCV 2017; sizes as in torchvision).
+
+    Proposals of three boxes a place on five maps; 1,000 regions of 7 x 7 through two layers of 1,024; masks of 28 x 28
+    for 100 finds after four convolutions of 14 x 14. Sorting and suppression are the host's and no part of it.
+    """
+    net = Layers(batch)
+    images = net.input("images", 3, params["height"], params["width"])
+    maps = _merged(net, _resnet50_stages(net, images))
+    for i, x in enumerate([*maps, net.pool("fpn.pool", maps[-1], 1, stride=2)], start=2):
+        y = net.elementwise(f"rpn{i}.relu", "relu", net.conv(f"rpn{i}.conv", x, 256, 3, bias=True, shared="rpn"))
+        for part, numbers in (("scores", 3), ("boxes", 12)):
+            net.conv(f"rpn{i}.{part}", y, numbers, 1, bias=True, shared=f"rpn.{part}")
+    x = net.add(Gather, "regions", (maps[0],), (batch * PROPOSALS, 256, 7, 7))
+    for i in (6, 7):
+        x = net.elementwise(f"fc{i}.relu", "relu", net.dense(f"fc{i}", x, 1024))
+    net.softmax("softmax", net.dense("classes", x, CLASSES))
+    net.dense("boxes", x, 4 * CLASSES)
+    x = net.add(Gather, "finds", (maps[0],), (batch * FOUND, 256, 14, 14))
+    for i in range(1, 5):
+        x = net.elementwise(f"mask{i}.relu", "relu", net.conv(f"mask{i}", x, 256, 3, bias=True))
+    x = net.elementwise("mask5.relu", "relu", net.conv_transposed("mask5", x, 256, 2, 2, bias=True))
+    net.elementwise("masks.sigmoid", "sigmoid", net.conv("masks", x, CLASSES, 1, bias=True))
+    return net.graph("mask_rcnn", params=params, source="He et al., Mask R-CNN, ICCV 2017; sizes as in torchvision")
 
 
 def efficientdet_d0(batch: int, params: Mapping[str, int]) -> Graph:

@@ -127,6 +127,23 @@ BUILDERS: dict[str, Builder] = {
     "retinanet": _image(
         "MLPerf's RetinaNet on ResNeXt-50, 800 x 800", detectors.retinanet("retinanet", 264, groups=32, base=128)
     ),
+    "ssd_resnet50_fpn": _image(
+        "TensorFlow's SSD on ResNet-50 with a feature pyramid, 320 x 320",
+        detectors.retinanet(
+            "ssd_resnet50_fpn",
+            91,
+            pixels=320,
+            boxes=6,
+            source="TensorFlow's object detection, ssd_resnet50_v1_fpn; NVIDIA DeepLearningExamples, SSD320 v1.2",
+        ),
+    ),
+    "ssd300_resnet50": _image("NVIDIA's SSD300 on ResNet-50", detectors.ssd300_resnet50),
+    "mask_rcnn": Builder(
+        "Mask R-CNN on ResNet-50; --param height, width",
+        detectors.mask_rcnn,
+        {"height": (800, 64, 4096), "width": (1344, 64, 4096)},
+    ),
+    "ncf": _image("NeuMF on MovieLens 20M, a pair of a user and a film", recommenders.ncf),
     "efficientdet_d0": _image("EfficientDet-D0, 512 x 512", detectors.efficientdet_d0),
     "superpoint": _image("SuperPoint for 640 x 480 images", detectors.superpoint),
     "dlrm": Builder("MLPerf's DLRM, pairs of a sample; --param pairs", recommenders.dlrm, recommenders.PARAMS),
@@ -152,6 +169,34 @@ BUILDERS: dict[str, Builder] = {
             classes=4,
             size=(224, 224, 160),
             source="MLPerf inference v0.7, 3d-unet-brats19; Isensee et al., Nature Methods 2021",
+        ),
+    ),
+    "nnunet_3d": _image(
+        "nnU-Net for 128 x 128 x 128 voxels",
+        segmentation.nnunet(
+            "nnunet_3d",
+            channels=4,
+            classes=4,
+            size=(128,) * 3,
+            source="Isensee et al., Nature Methods 2021; NVIDIA DeepLearningExamples, nnUNet",
+        ),
+    ),
+    "nnunet_2d": _image("nnU-Net for 192 x 160 pixels", segmentation.nnunet_2d),
+    "unet_medical": _image(
+        "U-Net for 572 x 572 pixels, as in its paper",
+        segmentation.unet(
+            "unet_medical", channels=1, classes=2, size=572, padded=False, source="Ronneberger et al., MICCAI 2015"
+        ),
+    ),
+    "unet_224": _image(
+        "U-Net for 224 x 224 pixels, padded",
+        segmentation.unet(
+            "unet_224",
+            channels=3,
+            classes=2,
+            size=224,
+            padded=True,
+            source="Ronneberger et al., MICCAI 2015; sizes as in milesial/Pytorch-UNet",
         ),
     ),
     "unet3d_kits": Builder(

@@ -1,4 +1,4 @@
-"""Networks that rank what to show: MLPerf's DLRM, with its tables of the Criteo Terabyte data."""
+"""Networks that rank what to show: MLPerf's DLRM, with its tables of the Criteo Terabyte data, and NeuMF."""
 
 from __future__ import annotations
 
@@ -69,3 +69,22 @@ def _embeddings(net: Layers, rows: int, hot: tuple[int, ...]) -> list[Tensor]:
         x = net.add(Gather, f"embedding{i}", (table, ids), (rows, count, WIDTH))
         found.append(x if count == 1 else net.add(Reduction, f"embedding{i}.sum", (x,), (rows, 1, WIDTH)))
     return found
+
+
+USERS, ITEMS = 138_493, 26_744
+"""Of MovieLens 20M, whose ratings are MLPerf training v0.5's."""
+
+
+def ncf(batch: int, params: Mapping[str, int]) -> Graph:
+    """NeuMF: a product of 64 wide embeddings and a perceptron on 128 wide ones (He et al., WWW 2017)."""
+    net = Layers(batch)
+    users, items = (
+        {width: net.look_up(f"{what}{width}", rows, width, (batch,)) for width in (64, 128)}
+        for what, rows in (("user", USERS), ("item", ITEMS))
+    )
+    x = net.add(Move, "concat", (users[128], items[128]), (batch, 256))
+    x = _perceptron(net, "mlp", x, (256, 128, 64))
+    product = net.elementwise("factors", "mul", users[64], items[64])
+    x = net.dense("score", net.add(Move, "merge", (product, x), (batch, 128)), 1)
+    net.elementwise("sigmoid", "sigmoid", x)
+    return net.graph("ncf", source="He et al., Neural Collaborative Filtering, WWW 2017; NVIDIA DeepLearningExamples")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from accelsim.workload.graph import Graph
 from accelsim.workload.layers import Layers
-from accelsim.workload.ops import Tensor
+from accelsim.workload.ops import Move, Tensor
 
 WINDOWS_PARAMS = {"windows": (61, 1, 4096)}
 """Windows of 128 x 128 x 128 voxels, each half over the next, that make a scan of KiTS19 in MLPerf.
@@ -53,3 +53,47 @@ def nnunet(
 def _convolved(net: Layers, name: str, x: Tensor, width: int, act: str, *, stride: int = 1) -> Tensor:
     x = net.instance_norm(f"{name}.norm", net.conv(name, x, width, 3, stride=stride))
     return net.elementwise(f"{name}.{act}", act, x)
+
+
+def nnunet_2d(batch: int, params: Mapping[str, int]) -> Graph:
+    """DeepLearningExamples' nnU-Net on slices of 192 x 160 pixels of brains: four pictures in, four labels out."""
+    return nnunet(
+        "nnunet_2d", channels=4, classes=4, size=(192, 160), features=(32, 64, 128, 256, 512, 512),
+        source="Isensee et al., Nature Methods 2021; NVIDIA DeepLearningExamples, nnUNet",
+    )(batch, params)  # fmt: skip
+
+
+def unet(name: str, *, channels: int, classes: int, size: int, padded: bool, source: str) -> Callable[
+    [int, Mapping[str, int]], Graph
+]:  # fmt: skip
+    """Return a builder of the first U-Net (Ronneberger et al., MICCAI 2015): five levels of 64 to 1,024 channels.
+
+    Two convolutions a level, as in the paper without padding and with a bias, or ``padded`` and normalised.
+    """
+
+    def convolved(net: Layers, label: str, x: Tensor, width: int) -> Tensor:
+        if padded:
+            return net.conv_bn(label, x, width, 3)
+        return net.elementwise(f"{label}.relu", "relu", net.conv(label, x, width, 3, pad=0, bias=True))
+
+    def build(batch: int, params: Mapping[str, int]) -> Graph:
+        net = Layers(batch)
+        x = net.input("images", channels, size, size)
+        kept: list[Tensor] = []
+        for level in range(5):
+            x = net.pool(f"pool{level}", x, 2) if level else x
+            for i in (1, 2):
+                x = convolved(net, f"down{level}.{i}", x, 64 << level)
+            kept.append(x)
+        for level in reversed(range(4)):
+            x = net.conv_transposed(f"up{level}", x, 64 << level, 2, 2, bias=True)
+            beside = kept[level]
+            if beside.shape != x.shape:
+                beside = net.add(Move, f"up{level}.crop", (beside,), x.shape)
+            x = net.concat(f"up{level}.concat", x, beside)
+            for i in (1, 2):
+                x = convolved(net, f"up{level}.{i}", x, 64 << level)
+        net.conv("classes", x, classes, 1, bias=True)
+        return net.graph(name, source=source)
+
+    return build

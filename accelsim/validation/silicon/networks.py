@@ -90,6 +90,14 @@ _RULES = (
     _Rule(r"mlperf:dlrm-v2-99(\.9)?", "dlrm_v2"),
     _Rule(r"tensorflow2/detection/efficientdet|pytorch/detection/efficientdet", "efficientdet_d0"),
     _Rule(r"tf_ssdmobilenetv1_3\.5", "ssd_mobilenet_v1", _SQUARE.format(300)),
+    _Rule(r"(pytorch|tensorflow2)/segmentation/nnunet", "nnunet_2d", r"\D*192x160\D*"),
+    _Rule(r"(pytorch|tensorflow2)/segmentation/nnunet", "nnunet_3d", r"\D*128x128x128\D*"),
+    _Rule(r"tensorflow/segmentation/unet_medical", "unet_medical", r".*572x572x1"),
+    _Rule(r"unet", "unet_224", r"224x224"),
+    _Rule(r"tensorflow/detection/ssd", "ssd_resnet50_fpn"),
+    _Rule(r"pytorch/detection/ssd", "ssd300_resnet50"),
+    _Rule(r"(pytorch|tensorflow2)/segmentation/maskrcnn", "mask_rcnn"),
+    _Rule(r"pytorch/recommendation/ncf", "ncf"),
     _Rule(r"mlperf:bert-99(\.9)?", "bert_large", sequence=384),
     _Rule(r"mlp0 \(20m weights, 5 fc layers\)", "tpu_v1_mlp0"),
     _Rule(r".*languagemodeling/electra", "bert_base", sequence=384),
@@ -121,7 +129,7 @@ _DIFFUSION = {
     "stable diffusion 2.1": ("sd21_unet", 512, 50),
     "stable diffusion xl base": ("sdxl_unet", 1024, 50),
 }
-"""Workload, pixels and steps: 20 in MLPerf's rules (inference v4.0), 50 is what diffusers does unasked (ASSUMED of AWS)."""
+"""Workload, pixels, steps: 20 in MLPerf's rules (inference v4.0); 50, what diffusers does unasked, ASSUMED of AWS."""
 
 _DECODERS = {
     "llama-2-13b": "llama2_13b_16k",
@@ -161,15 +169,19 @@ def network_of(model: str, size: str, notes: str, source: str = "", *, batch: in
     found = _special(name, size, notes)
     if found is not None:
         return found
+    unfit = False
     for rule in _RULES:
         if not re.fullmatch(rule.names, name):
             continue
         if rule.inputs and not re.fullmatch(rule.inputs, size.strip()):
-            raise UnmodelledError(f"network {model} with inputs of {size}")
+            unfit = True
+            continue
         if not rule.sequence:
             return Network(rule.workload, counted=rule.counted)
         length = re.search(r"[0-9]+", size)
         return Network(rule.workload, (("seq_len", _whole(length[0]) if length else rule.sequence),))
+    if unfit:
+        raise UnmodelledError(f"network {model} with inputs of {size.strip()}")
     return _pruned(model, size, notes)
 
 
