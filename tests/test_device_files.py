@@ -130,6 +130,7 @@ PUBLISHED = {
     "tpu_v3_chip": {"bf16": (123, None, "cloud.google.com/tpu/docs/v3")},
     "tpu_v4": {"bf16": (275, None, "cloud.google.com/tpu/docs/v4"), "int8": (275, None, "same")},
     "tpu_v4i": {"bf16": (138, None, "Jouppi et al., ISCA 2021, Table 1"), "int8": (138, None, "same")},
+    "tpu_v6e": {"bf16": (918, None, "cloud.google.com/tpu/docs/v6e"), "int8": (1836, None, "same")},
     "tpu_v5e": {"bf16": (197, None, "cloud.google.com/tpu/docs/v5e"), "int8": (393, None, "same")},
     "graphcore_gc200": {"fp16": (250, None, "Graphcore GC200"), "fp32": (62.5, None, "same")},
     "graphcore_bow": {"fp16": (350, None, "Graphcore Bow"), "fp32": (87.5, None, "same")},
