@@ -37,6 +37,8 @@ class Run:
     """Results of the smallest thread-block tile that the library has for convolutions on tensor cores."""
     on_lanes: tuple[str, ...] = ()
     """Formats that the library multiplies on SIMD lanes where they have them, though tensor cores would."""
+    norm_threads: int = 128
+    """Of a block that a layer norm gives a row to (PyTorch's own kernel: 128)."""
     stack: str = ""
     """Serving software whose attention kernels run, where they differ; empty: as the family's file says."""
     kernels: tuple[ChosenKernel, ...] = ()

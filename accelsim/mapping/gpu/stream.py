@@ -29,7 +29,7 @@ from accelsim.mapping.gpu.kernel import (
     operand_name,
     task_of,
 )
-from accelsim.mapping.machine import Machine
+from accelsim.mapping.machine import STEADY, Machine, Run
 from accelsim.mapping.task import Placement, Task
 from accelsim.mapping.vector import elementary_counts, vector_cycles
 from accelsim.trace import Count
@@ -41,9 +41,8 @@ WARP_COLS = 1024
 """Longest row that PyTorch gives to a warp, which keeps it in registers."""
 MOST_THREADS = 1024
 """Of a block."""
-NORM_THREADS = 128
-"""Of a block of PyTorch's layer norm; it runs with so many registers a thread (ASSUMED)."""
 NORM_REGISTERS = 48
+"""Of a thread of PyTorch's layer norm (ASSUMED)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +62,20 @@ class Rows:
     """Such passes."""
     reductions: int = 0
     """Across the threads of a row."""
+    loads: float | None = None
+    """Of ``steps``, where loads are of more than four elements: so many times a thread waits."""
     missed: bool = False
     """The passes are kernels of their own: nothing is kept between them."""
 
 
 @singledispatch
-def rows_of(op: Op) -> Rows | None:
+def rows_of(op: Op, run: Run = STEADY) -> Rows | None:
     """How an op works on rows; None for one that takes its elements as they lie."""
     return None
 
 
 @rows_of.register
-def _(op: Softmax) -> Rows:
+def _(op: Softmax, run: Run = STEADY) -> Rows:
     """A warp for a short row, kept in registers; a block for a long one, with a power of two of threads, three passes.
 
     What is left over from whole rounds of vectors is loaded element by element.
@@ -86,12 +87,17 @@ def _(op: Softmax) -> Rows:
     vector = max(1, VECTOR_BYTES // size)
     threads = 1 << max(5, (max(1, min(op.cols // vector, MOST_THREADS) // 2) - 1).bit_length())
     rounds, rest = divmod(op.cols, vector * threads)
+    loads = rounds + ceil_div(rest, threads)
     steps = rounds * max(1.0, vector / 4) + ceil_div(rest, threads)
-    return Rows(op.rows, threads, (op.passes + 1) * steps, row_bytes=op.cols * size, again=op.passes - 1, reductions=2)
+    times = op.passes + 1
+    row_bytes = op.cols * size
+    return Rows(
+        op.rows, threads, times * steps, row_bytes=row_bytes, again=times - 2, reductions=2, loads=times * loads
+    )
 
 
 @rows_of.register
-def _(op: Norm) -> Rows:
+def _(op: Norm, run: Run = STEADY) -> Rows:
     """Layer norm: vectors of four where they are aligned, else two kernels; root-mean-square norm: single elements.
 
     What has a scale and no shift is taken for a root-mean-square norm.
@@ -103,12 +109,12 @@ def _(op: Norm) -> Rows:
         steps = op.passes * ceil_div(op.cols, threads)
         return Rows(op.rows, threads, steps, row_bytes=row_bytes, again=again, reductions=1)
     aligned = op.cols % 4 == 0
-    steps = (op.passes + 1) * ceil_div(op.cols, 4 * NORM_THREADS)
-    return Rows(op.rows, NORM_THREADS, steps, NORM_REGISTERS, row_bytes, again, 1, missed=not aligned)
+    steps = (op.passes + 1) * ceil_div(op.cols, 4 * run.norm_threads)
+    return Rows(op.rows, run.norm_threads, steps, NORM_REGISTERS, row_bytes, again, 1, missed=not aligned)
 
 
 @rows_of.register
-def _(op: Elementwise) -> Rows | None:
+def _(op: Elementwise, run: Run = STEADY) -> Rows | None:
     """A gated activation: a block a row, single elements."""
     if op.function != "silu" or not op.epilogue:
         return None
@@ -135,7 +141,7 @@ class _Stream:
 
     @property
     def rows(self) -> Rows | None:
-        return rows_of(self.op)
+        return rows_of(self.op, self.gpu.machine.run)
 
     @property
     def execution(self) -> GpuExecution:
@@ -168,8 +174,9 @@ class _Stream:
         turns = ceil_div(rows.count, cores * blocks)
         threads = min(blocks, ceil_div(rows.count, cores)) * rows.threads
         full = threads / (self.execution.max_warps * self.execution.warp_threads)
-        cycles = rows.reductions * factors.reduction_cycles + rows.steps * max(
-            factors.latency_cycles, full * factors.step_cycles
+        loads = rows.steps if rows.loads is None else rows.loads
+        cycles = rows.reductions * factors.reduction_cycles + max(
+            loads * factors.latency_cycles, rows.steps * full * factors.step_cycles
         )
         return turns * cycles / self.gpu.machine.device.core.vector.freq_hz
 

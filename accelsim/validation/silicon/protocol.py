@@ -93,6 +93,8 @@ class Protocol(Part):
     the row names."""
     on_lanes: tuple[DTypeName, ...] = ()
     """Formats that its library multiplies on SIMD lanes (INT8 by DP4A), though the device has tensor cores for them."""
+    norm_threads: Annotated[int, Field(ge=32, le=1024, strict=True, description="a whole number from 32 to 1024")] = 128
+    """Threads that its software's layer norm gives a row to."""
     library: Annotated[float, Field(gt=0, le=2, strict=True, description="a number > 0 and <= 2")] = 1.0
     """Speed of the products' main loops against the library that the family's factors were fitted on: older ones are
     slower."""
@@ -118,6 +120,7 @@ class Protocol(Part):
                 few_channels=self.few_channels,
                 least_conv_tile=self.least_conv_tile,
                 on_lanes=self.on_lanes,
+                norm_threads=self.norm_threads,
                 stack=self.stack,
                 kernels=tuple(kernel for kernel in self.kernels if (kernel.dtype, kernel.family) == key),
             )
