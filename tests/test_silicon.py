@@ -416,6 +416,7 @@ def test_the_host_hides_short_kernels_and_delays_long_ones() -> None:
     protocol = protocol_of("sitar-lab/NeuSight@6945927", "cuda-event/eager", "pytorch-p2.1.0", "NVIDIA T4")
     assert protocol.seen_s("ew_add", 1e-6) == protocol.seen_s("ew_add", 5e-6) == pytest.approx(26.8e-6)
     assert protocol.seen_s("layernorm", 1e-6) > 1.5 * protocol.seen_s("ew_add", 1e-6)
+    assert protocol.seen_s("ew_add", 1e-6, device="NVIDIA V100-PCIe-32GB") == pytest.approx(1.21 * 26.8e-6)
     assert 10e-6 < protocol.seen_s("ew_add", 1e-3) - 1e-3 < 18e-6
     # cuDNN's calls end in the launch: all of the host's work stands before the kernel.
     assert protocol.seen_s("conv2d", 1e-3) - 1e-3 == pytest.approx(protocol.seen_s("conv2d", 0))

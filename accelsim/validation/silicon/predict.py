@@ -91,7 +91,7 @@ def measured_s(row: Measurement, op: Op, tasks: Sequence[Task], protocol: Protoc
     """What the protocol's clock would show of a row's kernels one after another [s]."""
     busy_ps = sum(task.duration_ps - (0 if protocol.launches else task.launch_ps) for task in tasks)
     busy_s = busy_ps / PS_PER_S + protocol.quantising_s(row.text("dtype"), op)
-    return protocol.seen_s(row.text("op"), busy_s, sum(task.kernels for task in tasks) - 1)
+    return protocol.seen_s(row.text("op"), busy_s, sum(task.kernels for task in tasks) - 1, row.text("device"))
 
 
 def power_w(tasks: Sequence[Task], machine: Machine) -> float:

@@ -61,6 +61,9 @@ class Protocol(Part):
     """By a row's ``op``: the same of such a call, where it differs."""
     host_multiples: Annotated[dict[str, NonNegative], Field(default_factory=dict)]
     """By a row's ``op``: times ``host_s`` that such a call takes the host (one, where it does not stand here)."""
+    hosts: Annotated[dict[str, NonNegative], Field(default_factory=dict)]
+    """By how a row's ``device`` begins: times that all this takes on the host of the machine that held it, where a source
+    measured on machines with different ones."""
     host_kernel_s: NonNegative = 0.0
     """The host's work on each further kernel of a call, none of which is hidden behind short kernels [s]."""
     floor_s: NonNegative = 0.0
@@ -130,11 +133,12 @@ class Protocol(Part):
     def _runs(self) -> dict[tuple[str, str | None], Run]:
         return {}
 
-    def seen_s(self, op: str, busy_s: float, further: int = 0) -> float:
+    def seen_s(self, op: str, busy_s: float, further: int = 0, device: str = "") -> float:
         """What the clock shows of a row of kind ``op`` whose kernels, one and ``further`` ones, take ``busy_s``."""
-        host_s = self.host_s * self.host_multiples.get(op, 1.0)
+        host = next((times for begin, times in self.hosts.items() if device.startswith(begin)), 1.0)
+        host_s = host * self.host_s * self.host_multiples.get(op, 1.0)
         ahead_s = self.host_ahead_of.get(op, self.host_ahead) * host_s
-        seen = max(busy_s + ahead_s + further * self.host_kernel_s, host_s, self.floor_s)
+        seen = max(busy_s + ahead_s + further * host * self.host_kernel_s, host_s, self.floor_s)
         if self.resolution_s:
             seen = max(1, round(seen / self.resolution_s)) * self.resolution_s
         return seen
