@@ -124,6 +124,7 @@ def _ours(row: Measurement, device: Device, pages: Pages) -> Ours:
     )
     if protocol.sequence is not None and network.params and network.params[0][0] == "seq_len":
         network = replace(network, params=(("seq_len", protocol.sequence),))
+    network = replace(network, params=tuple((key, protocol.pads.get(key, value)) for key, value in network.params))
     precision = precision_of(row, protocol)
     quantity, reference = _reference(row, protocol)
     cores = device.core.count

@@ -65,6 +65,8 @@ class RunProtocol(Part):
     """The same for networks whose ``model`` contains the key."""
     sequence: Count | None = None
     """Mean length of sequences, where they come as long as they are and nothing pads them."""
+    pads: dict[Text, Count] = {}  # noqa: RUF012 - pydantic copies it
+    """Lengths to which sequences are padded, by the network's parameter, where shapes are compiled in."""
     batch_is_per_core: Flag = False
     """Every core runs a batch of its own."""
     instance_cores: dict[Text, Count] = {}  # noqa: RUF012 - pydantic copies it
