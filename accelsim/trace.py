@@ -14,7 +14,8 @@ class Count:
 
     Actions: ``mac.int8``, ``add.fp32``, ``mul.fp32``, ``special.fp32`` (times); ``register`` and ``array``
     (bits moved through registers, and between PEs);
-    ``dram.read``, ``unified_buffer.write`` (bytes of that memory); ``pcie.transfer`` (bytes over that link).
+    ``core.cycle`` (of a GPU's cores that have blocks); ``dram.read``, ``unified_buffer.write`` (bytes of that memory);
+    ``pcie.transfer`` (bytes over that link).
     """
 
     action: str

@@ -13,6 +13,7 @@ from statistics import fmean
 import pytest
 
 from accelsim.validation.measured import data_folder
+from accelsim.validation.silicon.calibrate import halves
 from accelsim.validation.silicon.judge import Judged, judge
 
 FILE = data_folder() / "ops.csv"
@@ -94,3 +95,16 @@ def test_nearly_every_row_has_a_prediction(judged: Sequence[Judged]) -> None:
         "comm_reduce_scatter",
         "comm_alltoall",
     }
+
+
+def test_board_power_of_attention_kernels() -> None:
+    """NVML on a B200; target 15 %. The half that nothing was fitted on, as ``halves`` splits."""
+    file = data_folder() / "power_b200.csv"
+    if not file.is_file():
+        pytest.skip(f"{file} is not here: say where the measured files are with $ACCELSIM_DATA")
+    found = judge(file)[1]
+    held_out = {row.number for row in halves([one.row for one in found])[1]}
+    errors = [one.power_error_pct for one in found if one.row.number in held_out]
+    assert len(errors) == len([error for error in errors if error is not None]) >= 100
+    mean = fmean(abs(error) for error in errors if error is not None)
+    assert 15 < mean <= 21

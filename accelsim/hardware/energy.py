@@ -173,6 +173,8 @@ class EnergyTable(Part):
         """Work out what one unit of an action costs on ``device`` [pJ]."""
         head, _, tail = action.partition(".")
         kind = component(action, device)
+        if action == CORE_CYCLE:
+            return device.factors.core_pj_per_cycle if isinstance(device.factors, GpuFactors) else 0.0
         if head == "mac":
             return self.mac_pj(device, tail)
         if kind == "mac":
@@ -191,9 +193,18 @@ OFF_CHIP = ("dram", "link")
 """Components whose voltage does not follow the core clock."""
 
 
+CORE_CYCLE = "core.cycle"
+"""A cycle of one core of a GPU that has blocks of threads, whatever they do."""
+
+
 def component(action: str, device: Device) -> str:
-    """Where an action's energy goes: ``mac`` (all arithmetic), ``register``, ``sram``, ``dram`` or ``link``."""
+    """Where an action's energy goes: ``mac`` (all arithmetic), ``register``, ``sram``, ``dram`` or ``link``.
+
+    Cycles of cores count with the arithmetic that they are spent on.
+    """
     head, _, tail = action.partition(".")
+    if action == CORE_CYCLE:
+        return "mac"
     if head in {"mac", "add", "mul", "special"} and tail in DTYPES:
         return "mac"
     if action in {"register", "array"}:

@@ -245,6 +245,14 @@ class AttentionFactors(Part):
         return self.model_copy(update=own.model_dump(exclude={"source"}, exclude_none=True))
 
 
+class PowerFactors(Part):
+    """What a GPU's cores draw beside the arithmetic and the memories."""
+
+    core_pj_per_cycle: NonNegative
+    """Of a core in each cycle that it has blocks, at the nominal voltage: clock tree, schedulers, instructions,
+    registers and shared memory, whatever the blocks do. The family's ``pj_per_mac`` is then without these [pJ]."""
+
+
 class GpuFactors(Part):
     """Of a family of GPUs."""
 
@@ -259,6 +267,13 @@ class GpuFactors(Part):
     """Convolutions, on either."""
     stream: StreamFactors
     attention: AttentionFactors
+    power: PowerFactors | None = None
+    """Absent: a core draws what its arithmetic and its memories do."""
+
+    @property
+    def core_pj_per_cycle(self) -> float:
+        """Of a core that has blocks; 0 where nothing says [pJ]."""
+        return self.power.core_pj_per_cycle if self.power else 0.0
 
     @property
     def dram_share(self) -> float:

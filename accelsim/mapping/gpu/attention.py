@@ -268,6 +268,7 @@ def map_attention(op: Attention, machine: Machine, placement: Placement) -> Task
             counts=tuple(counts),
             tiling=f"{layout.rows} queries x {factors.tile_kv} keys{split}, {layout.blocks * fused.parts} blocks",
             macs=macs,
+            cores=layout.blocks * fused.parts,
         ),
         machine,
     )

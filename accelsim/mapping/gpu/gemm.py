@@ -115,4 +115,5 @@ def kernel_of(op: Matmul | Conv2d, gpu: Gpu, grid: Grid, moved: list[Moved], fre
         counts=counts,
         tiling=grid.text,
         macs=macs,
+        cores=grid.blocks,
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from accelsim.base.units import PS_PER_S
 from accelsim.hardware.device import Memory
+from accelsim.hardware.energy import CORE_CYCLE
 from accelsim.hardware.family import GpuFactors
 from accelsim.mapping.finish import finished
 from accelsim.mapping.machine import Machine
@@ -92,12 +94,25 @@ class Kernel:
     tiling: str
     macs: int = 0
     kernels: int = 1
+    cores: int | None = None
+    """That get blocks; absent: all."""
 
 
 def task_of(kernel: Kernel, machine: Machine) -> Task:
     """Run a kernel at the clock that its power allows."""
-    energy_pj = machine.dynamic_pj(kernel.counts)
-    outcome = clocked(machine, energy_pj, lambda fraction: kernel.time(fraction) * PS_PER_S)
+    cores = machine.cores if kernel.cores is None else min(kernel.cores, machine.cores)
+    # Cycles of the cores that have blocks, from the kernel's start to its end at its clock.
+    cycles_per_s = kernel.freq_hz * cores if machine.price_pj(CORE_CYCLE) else 0.0
+    outcome = clocked(
+        machine,
+        machine.dynamic_pj(kernel.counts),
+        lambda fraction: kernel.time(fraction) * PS_PER_S,
+        cycles_per_s * machine.price_pj(CORE_CYCLE) / PS_PER_S,
+    )
+    counts = kernel.counts
+    if cycles_per_s:
+        cycles = kernel.time(outcome.fraction) * outcome.fraction * cycles_per_s
+        counts = (*counts, Count(CORE_CYCLE, "-", math.floor(cycles)))
     return finished(
         kernel.op,
         machine,
@@ -108,7 +123,7 @@ def task_of(kernel: Kernel, machine: Machine) -> Task:
         compute_s=kernel.compute_s,
         on_chip_s=kernel.l2_s,
         channel_bytes=kernel.channel_bytes,
-        counts=kernel.counts,
+        counts=counts,
         tiling=kernel.tiling,
         macs=kernel.macs,
         kernels=kernel.kernels,

@@ -39,11 +39,11 @@ class Judged:
 
     @property
     def power_error_pct(self) -> float | None:
-        """The same of the mean power; None where it was not measured or there is no prediction."""
+        """The same of the power that was noted; None where it was not or there is no prediction."""
         measured = self.row.power_w
         if self.ours is None or measured is None:
             return None
-        return 100 * (self.ours.power_w - measured) / measured
+        return 100 * (self.ours.shown_w - measured) / measured
 
     @property
     def roofline_error_pct(self) -> float:
@@ -198,10 +198,15 @@ def to_json(judged: Sequence[Judged]) -> str:
 
 
 def to_csv(columns: Sequence[str], judged: Iterable[Judged]) -> str:
-    """Every row as it came, with ``predicted_us``, ``roofline_us``, ``bound`` and ``predicted_power_w`` after it."""
+    """Every row as it came, with ``predicted_us``, ``roofline_us``, ``bound``, ``predicted_power_w`` and more after it.
+
+    ``predicted_power_w`` is what the meter shows, ``kernel_power_w`` what the kernel draws.
+    """
     out = io.StringIO()
     lines = csv.writer(out, lineterminator="\n")
-    lines.writerow([*columns, "predicted_us", "roofline_us", "bound", "predicted_power_w", "tiling", "why_not"])
+    lines.writerow(
+        [*columns, "predicted_us", "roofline_us", "bound", "predicted_power_w", "kernel_power_w", "tiling", "why_not"]
+    )
     for one in judged:
         cells = [one.row.text(column) for column in columns]
         lines.writerow([*cells, *_said(one.ours), one.why_not])
@@ -210,11 +215,12 @@ def to_csv(columns: Sequence[str], judged: Iterable[Judged]) -> str:
 
 def _said(ours: Prediction | None) -> list[str]:
     if ours is None:
-        return [""] * 5
+        return [""] * 6
     return [
         f"{ours.predicted_us:.4f}",
         f"{ours.roofline_us:.4f}",
         ours.bound,
+        f"{ours.shown_w:.1f}",
         f"{ours.power_w:.1f}",
         ours.tiling,
     ]

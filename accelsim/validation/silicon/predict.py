@@ -16,6 +16,7 @@ from accelsim.hardware.loader import aliases, device_names, load_device
 from accelsim.mapping import Machine, Placement, Task, map_op
 from accelsim.validation.silicon.array_functions import in_array_functions
 from accelsim.validation.silicon.build import UnmodelledError, build
+from accelsim.validation.silicon.meter import Loop
 from accelsim.validation.silicon.protocol import Protocol, protocol_for
 from accelsim.validation.silicon.rows import Measurement
 from accelsim.workload.ops import Conv2d, Op, Tensor
@@ -30,6 +31,9 @@ class Prediction:
     """The larger of MACs at nominal peak and every operand once at the DRAM's."""
     bound: str
     power_w: float
+    """Mean power while the kernels run."""
+    shown_w: float
+    """What the protocol's power meter shows of them, where the row says what it showed; else ``power_w``."""
     tiling: str
 
 
@@ -44,27 +48,52 @@ def predict(row: Measurement) -> Prediction:
 def predicted_on(machine: Machine, row: Measurement) -> Prediction:
     """Predict a row on a machine of one's choice, on the cores that the row used; raises as ``predict`` does."""
     protocol = protocol_for(row)
+    machine = replace(machine, cores=min(cores_of(row) or machine.cores, machine.cores))
+    machine = _in_run(row, machine, protocol)
+    ops, tasks = _mapped(row, machine, protocol)
+    longest = max(tasks, key=lambda task: task.duration_ps)
+    predicted_s, watts = measured_s(row, ops[0], tasks, protocol), power_w(tasks, machine)
+    return Prediction(
+        predicted_us=predicted_s * 1e6,
+        roofline_us=roofline_of(ops, machine) * 1e6,
+        bound=longest.bound,
+        power_w=watts,
+        shown_w=_shown_w(row, Loop(predicted_s, watts), machine, protocol),
+        tiling="; ".join(dict.fromkeys(task.tiling for task in tasks)),
+    )
+
+
+def _in_run(row: Measurement, machine: Machine, protocol: Protocol) -> Machine:
+    """The machine in a protocol's kind of run."""
+    return machine.in_run(protocol.run(row.text("dtype"), machine.device.family))
+
+
+def _mapped(row: Measurement, machine: Machine, protocol: Protocol) -> tuple[Sequence[Op], list[Task]]:
+    """A row's ops, and the kernels that they become. Raises UnmodelledError where one has no model."""
     try:
         ops = build(row)
         if protocol.half_convolutions:
             ops = tuple(_in_half(op, machine.device) for op in ops)
         kernels = in_array_functions(ops) if protocol.array_functions else ops
-        machine = replace(machine, cores=min(cores_of(row) or machine.cores, machine.cores))
-        machine = machine.in_run(protocol.run(row.text("dtype"), machine.device.family))
         # The same op stands again for every step of a recurrent network: each is mapped once.
         once = {id(op): op for op in kernels}
         mapped = {number: map_op(op, machine, placed(op, machine, protocol)) for number, op in once.items()}
-        tasks = [mapped[id(op)] for op in kernels]
+        return ops, [mapped[id(op)] for op in kernels]
     except (MappingError, WorkloadError) as error:
         raise UnmodelledError(str(error)) from None
-    longest = max(tasks, key=lambda task: task.duration_ps)
-    return Prediction(
-        predicted_us=measured_s(row, ops[0], tasks, protocol) * 1e6,
-        roofline_us=roofline_of(ops, machine) * 1e6,
-        bound=longest.bound,
-        power_w=power_w(tasks, machine),
-        tiling="; ".join(dict.fromkeys(task.tiling for task in tasks)),
-    )
+
+
+def _shown_w(row: Measurement, loop: Loop, machine: Machine, protocol: Protocol) -> float:
+    """What the protocol's power meter shows of a row's kernels, where it showed something [W]."""
+    if protocol.meter is None or not row.text("power_w"):
+        return loop.power_w
+
+    def kernel(other: Measurement) -> Loop:
+        running = _in_run(other, machine, protocol)
+        ops, tasks = _mapped(other, running, protocol)
+        return Loop(measured_s(other, ops[0], tasks, protocol), power_w(tasks, running))
+
+    return protocol.meter.shown_w(row, loop, machine.device.power.static_w, kernel)
 
 
 def _in_half(op: Op, device: Device) -> Op:

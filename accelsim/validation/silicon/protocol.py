@@ -16,6 +16,7 @@ from accelsim.hardware.family import ChosenKernel
 from accelsim.hardware.files import read_toml, validate
 from accelsim.hardware.part import Count, DTypeName, Flag, Fraction01, Name, NonNegative, Part, Text
 from accelsim.mapping.machine import Run
+from accelsim.validation.silicon.meter import Meter
 from accelsim.validation.silicon.rows import Measurement
 from accelsim.workload.ops import Matmul, Op
 
@@ -106,6 +107,8 @@ class Protocol(Part):
     """That its software takes for products by their shape: of those that fit, the last."""
     quantising: Annotated[dict[str, Quantising], Field(default_factory=dict)]
     """By a row's ``dtype``, as the file spells it."""
+    meter: Meter | None = None
+    """How its power was read; absent: a kernel's own mean power is what was noted."""
 
     def quantising_s(self, dtype: str, op: Op) -> float:
         """What a row in this format does beside its op [s]."""
