@@ -101,7 +101,7 @@ def simulate_together(
     ]
     check_capacity(plans[0].site, [lane.graph for planned in plans for lane in planned.lanes])
     steps = _steps(plans)
-    trace = run(_merged([p.program(n) for p, n in zip(plans, steps, strict=True)], placed))
+    trace = run(_merged([p.program_of(n) for p, n in zip(plans, steps, strict=True)], placed))
     return tuple(
         _result(planned, count, number, trace, chosen, placed, overrides or {})
         for number, (planned, count) in enumerate(zip(plans, steps, strict=True))
@@ -138,7 +138,7 @@ def _with_idle_share(device: Device, share: float) -> Device:
 
 def _steps(plans: Sequence[Planned]) -> list[int]:
     """Steps of each, so that all take about as long."""
-    alone_ps = [run(planned.program(1)).end_ps for planned in plans]
+    alone_ps = [run(planned.program_of(1)).end_ps for planned in plans]
     longest = LEAST_STEPS * max(alone_ps)
     return [min(MOST_STEPS, max(LEAST_STEPS, round(longest / each))) for each in alone_ps]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
@@ -113,7 +113,7 @@ def simulate(
     cannot be.
     """
     planned = plan(device, workload, overrides=overrides, params=params, options=options or _options(kwargs))
-    return planned.result(run(planned.program()))
+    return planned.result(run(planned.program))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,12 +141,17 @@ class Planned:
         """As asked, or enough for a pipeline to be steady."""
         return self.options.steps or (6 * len(self.lanes) if self.options.parallel == "pipeline" else 1)
 
-    def program(self, steps: int | None = None) -> Program:
+    @cached_property
+    def program(self) -> Program:
         """Jobs of all its steps."""
+        return self.program_of(self.steps)
+
+    def program_of(self, steps: int) -> Program:
+        """Jobs of so many steps."""
         return program(
             self.lanes,
             self.site,
-            steps=steps or self.steps,
+            steps=steps,
             cold=self.options.start == "cold",
             pipeline=self.options.parallel == "pipeline",
         )
@@ -156,11 +161,11 @@ class Planned:
         if self.device.power.tdp_w is None or self.device.host is None:
             return 0.0
         action = f"{self.device.host.link.name}.transfer"
-        jobs = self.program().jobs
+        jobs = self.program.jobs
         moved = sum(count.amount for job in jobs for count in job.task.counts if count.action == action)
         if not moved:
             return 0.0
-        return moved * self.site.machine.price_pj(action) / run(self.program()).end_ps
+        return moved * self.site.machine.price_pj(action) / run(self.program).end_ps
 
     def result(self, trace: Trace, steps: int | None = None) -> Result:
         """What a trace of its program says."""
@@ -183,7 +188,7 @@ class Planned:
             },
             workload={
                 "name": self.graph.name,
-                "sha256": _graph_sha256(self.graph),
+                "sha256": self.graph.sha256,
                 "params": dict(self.graph.params),
             },
             fidelity=self.options.fidelity,
@@ -421,15 +426,18 @@ def _site(device: Device, cores: int, lanes: tuple[int, int], link_w: float, gra
 
 def _prepared(graph: Graph, dtype: str, device: Device) -> Graph:
     """The graph (in ``dtype``) as the device's compiler sees it: wider where need be, fused as it can."""
-    graph = fold_batch_norm(graph)
-    if not device.fuses_attention:
-        graph = unfuse_attention(graph)
-    wide = device.wide_format(dtype)
-    if wide is not None:
-        graph = keep_wide(graph, dtype, wide)
-    if device.fuses_epilogue:
-        graph = fuse_epilogues(graph, functions=device.limits.functions if device.limits else None)
-    return graph if wide is None else absorb_casts(graph)
+    wide, functions = device.wide_format(dtype), device.limits.functions if device.limits else None
+    asked = (dtype, device.fuses_attention, wide, device.fuses_epilogue, functions)
+    if asked not in graph.derived:
+        ready = fold_batch_norm(graph)
+        if not device.fuses_attention:
+            ready = unfuse_attention(ready)
+        if wide is not None:
+            ready = keep_wide(ready, dtype, wide)
+        if device.fuses_epilogue:
+            ready = fuse_epilogues(ready, functions=functions)
+        graph.derived[asked] = ready if wide is None else absorb_casts(ready)
+    return graph.derived[asked]
 
 
 def _lanes(
@@ -515,10 +523,6 @@ def _overflow(site: Site, lane: Lane) -> Iterator[str]:
             f"{len(streamed)} tensors ({sum(streamed.values()) / 1e6:.1f} MB) do not stay in {buffer.name}: "
             f"they go over {site.machine.local(backing)} to host memory"
         )
-
-
-def _graph_sha256(graph: Graph) -> str:
-    return hashlib.sha256(repr((graph.name, graph.batch, graph.ops)).encode()).hexdigest()
 
 
 def _version() -> str:

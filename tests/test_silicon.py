@@ -263,7 +263,7 @@ def test_a_diffusion_is_its_steps_and_a_decoder(source: str, rows: int) -> None:
 
 
 def test_a_diffusion_takes_its_steps_and_its_decoder(tmp_path: Path) -> None:
-    """Twenty steps of Stable Diffusion XL and one decoder: no less than twenty times one step takes, and little more."""
+    """Twenty steps of Stable Diffusion XL and a decoder: no less than twenty times one step, and little more."""
     row = NETWORK | {
         "device": "NVIDIA AGX Orin", "model": "mlperf:stable-diffusion-xl", "scenario": "singlestream", "batch": "1",
         "latency_ms": "9944.36", "throughput_per_s": "",

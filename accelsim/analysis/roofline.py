@@ -64,13 +64,7 @@ def naive_roofline_s(graph: Graph, device: Device, *, dtype: str, cores: int) ->
     compute = graph.macs / device.peak_macs_per_s(dtype, cores)
     if device.dram is None:
         return compute
-    read = {(op.name, t.name): op.bytes_read(t) for op in graph.ops for t in op.inputs}
-    once: dict[str, int] = {}
-    for (_, tensor), size in read.items():
-        once[tensor] = max(once.get(tensor, 0), size)
-    for tensor in graph.producer:
-        once.setdefault(tensor, graph.tensors[tensor].bytes)
-    return max(compute, sum(once.values()) / device.dram.bandwidth_bytes_per_s)
+    return max(compute, graph.once_bytes / device.dram.bandwidth_bytes_per_s)
 
 
 def unavoidable_bytes(spans: Sequence[Span], lanes: Sequence[Lane], machine: Machine) -> dict[str, int]:

@@ -36,7 +36,7 @@ class _Machine:
         self.channels = Channels(env, program.channels)
         self.rates = {name: Fraction(rate) / PS_PER_S for name, rate in program.channels.items()}
         self.resources = {job.resource: simpy.Resource(env) for job in program.jobs}
-        self.started = {job.name: env.event() for job in program.jobs}
+        self.started = {job.prefetch_during: env.event() for job in program.jobs if job.prefetch_during is not None}
         self.ended = {job.name: env.event() for job in program.jobs}
         self.ends_ps: dict[str, int] = {}
         self.tasks = {job.name: job.task for job in program.jobs}
@@ -47,7 +47,9 @@ class _Machine:
         """One job, from its first wait to its span."""
         if job.prefetch_during is not None:
             self.env.process(self.prefetch(job))
-        if job.needs:
+        if len(job.needs) == 1:
+            yield self.ended[job.needs[0]]
+        elif job.needs:
             yield self.env.all_of([self.ended[name] for name in job.needs])
         wait_ps = self._readable_ps(job) - int(self.env.now)
         if wait_ps > 0:
@@ -56,7 +58,8 @@ class _Machine:
             yield turn
             start_ps = int(self.env.now)
             early_bytes = self._stop_prefetch(job)
-            self.started[job.name].succeed()
+            if job.name in self.started:
+                self.started[job.name].succeed()
             duration_ps, demands = _alone(job, early_bytes, self.rates)
             yield self.channels.start(demands, duration_ps).done
             self.spans.append(_span(job, start_ps, int(self.env.now), early_bytes))

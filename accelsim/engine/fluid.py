@@ -11,6 +11,8 @@ import simpy
 
 from accelsim.base.units import PS_PER_S
 
+FULL = Fraction(1)
+
 
 @dataclass(eq=False)
 class Flow:
@@ -24,7 +26,7 @@ class Flow:
     remaining: Fraction
     done: simpy.Event
     yielding: bool = False
-    progress: Fraction = field(default_factory=lambda: Fraction(0))
+    progress: Fraction = field(default=Fraction(0))
 
 
 class Channels:
@@ -68,9 +70,14 @@ class Channels:
         self._version += 1
         if not self.flows:
             return
+        first = self.flows[0]
+        if len(self.flows) == 1 and all(demand <= self.capacity[name] for name, demand in first.demands.items()):
+            first.progress = FULL  # most often so
+            self._wake_in(math.ceil(first.remaining))
+            return
         demanding = [flow for flow in self.flows if not flow.yielding]
         for flow in demanding:
-            flow.progress = Fraction(1)
+            flow.progress = FULL
         left = dict(self.capacity)
         for channel, capacity in self.capacity.items():
             users = [flow for flow in demanding if flow.demands.get(channel)]
@@ -89,9 +96,12 @@ class Channels:
             flow.progress = min(Fraction(1), left[channel] / sharers / demand)
         ends = [math.ceil(flow.remaining / flow.progress) for flow in self.flows if flow.progress > 0]
         if ends:
-            version = self._version
-            timeout = self.env.timeout(max(0, min(ends)))
-            timeout.callbacks.append(lambda _: self._wake(version))
+            self._wake_in(min(ends))
+
+    def _wake_in(self, duration_ps: int) -> None:
+        version = self._version
+        timeout = self.env.timeout(max(0, duration_ps))
+        timeout.callbacks.append(lambda _: self._wake(version))
 
     def _wake(self, version: int) -> None:
         if version != self._version:

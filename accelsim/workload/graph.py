@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -53,6 +54,16 @@ class Graph:
                     yield f"op {op.name}: tensor {tensor.name} differs from its other uses"
 
     @cached_property
+    def derived(self) -> dict[object, Graph]:
+        """Graphs that transforms made of this one, by what they were asked: studies ask the same again and again."""
+        return {}
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of its name, batch and ops."""
+        return hashlib.sha256(repr((self.name, self.batch, self.ops)).encode()).hexdigest()
+
+    @cached_property
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor, by name."""
         return {t.name: t for op in self.ops for t in (*op.inputs, *op.outputs)}
@@ -86,6 +97,17 @@ class Graph:
     def weights(self) -> tuple[Tensor, ...]:
         """All weights."""
         return tuple(t for t in self.tensors.values() if t.role == "weight")
+
+    @cached_property
+    def once_bytes(self) -> int:
+        """Every tensor once, as far as an op reads it [bytes]."""
+        once: dict[str, int] = {}
+        for op in self.ops:
+            for tensor in op.inputs:
+                once[tensor.name] = max(once.get(tensor.name, 0), op.bytes_read(tensor))
+        for name in self.producer:
+            once.setdefault(name, self.tensors[name].bytes)
+        return sum(once.values())
 
     @cached_property
     def macs(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import ClassVar, Literal, Self
 
@@ -26,6 +26,10 @@ class Tensor:
     """(N, M): of every M elements along the reduction N are kept, with their places beside them."""
     zeros: float = 0.0
     """Share of its numbers that are zero, where that is known."""
+    elements: int = field(init=False, repr=False, compare=False)
+    """Numbers in it."""
+    bytes: int = field(init=False, repr=False, compare=False)
+    """Memory that it occupies [bytes]; of a sparse one what is kept, with ``log2 M`` bits for each place."""
 
     def __post_init__(self) -> None:
         kept, of = self.sparsity
@@ -35,20 +39,12 @@ class Tensor:
             raise WorkloadError(f"tensor {self.name}: want a share of zeros from 0 to 1, got {self.zeros:g}")
         if any(dim < 1 for dim in self.shape):
             raise WorkloadError(f"tensor {self.name}: want every dimension >= 1, got shape {self.shape}")
-
-    @property
-    def elements(self) -> int:
-        """Numbers in it."""
-        return prod(self.shape)
-
-    @property
-    def bytes(self) -> int:
-        """Memory that it occupies [bytes]; of a sparse one what is kept, with ``log2 M`` bits for each place."""
-        if self.sparsity[0] == self.sparsity[1]:
-            return size_bytes(self.elements, self.dtype)
-        kept, of = self.sparsity
-        elements = ceil_div(self.elements * kept, of)
-        return size_bytes(elements, self.dtype) + ceil_div(elements * (of - 1).bit_length(), BITS_PER_BYTE)
+        elements = prod(self.shape)
+        held = elements if kept == of else ceil_div(elements * kept, of)
+        places = 0 if kept == of else ceil_div(held * (of - 1).bit_length(), BITS_PER_BYTE)
+        # Both are asked for again and again.
+        object.__setattr__(self, "elements", elements)
+        object.__setattr__(self, "bytes", size_bytes(held, self.dtype) + places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,11 +209,10 @@ class Matmul(Op):
 
     def bytes_read(self, tensor: Tensor) -> int:
         """Of A and B, no more than the products take: either may be a slice of its tensor."""
-        taken = {
-            operand.name: size_bytes(self.batch * rows * cols, operand.dtype)
-            for operand, rows, cols in zip(self.inputs, (self.m, self.k), (self.k, self.n), strict=False)
-        }
-        return min(tensor.bytes, taken.get(tensor.name, tensor.bytes))
+        for operand, rows, cols in zip(self.inputs, (self.m, self.k), (self.k, self.n), strict=False):
+            if operand.name == tensor.name:
+                return min(tensor.bytes, size_bytes(self.batch * rows * cols, operand.dtype))
+        return tensor.bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

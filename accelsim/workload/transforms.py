@@ -24,6 +24,12 @@ def set_precision(graph: Graph, dtype: str) -> Graph:
     """
     if dtype not in PRECISIONS:
         raise WorkloadError(f"precision {dtype!r}: want one of {list(PRECISIONS)}{nearest(dtype, PRECISIONS)}")
+    if dtype not in graph.derived:
+        graph.derived[dtype] = _in_precision(graph, dtype)
+    return graph.derived[dtype]
+
+
+def _in_precision(graph: Graph, dtype: str) -> Graph:
     produced = {t.name for op in graph.ops if isinstance(op, Product) for t in op.outputs}
     inside = {t.name: t for op in graph.ops for fused in op.epilogue for t in (*fused.inputs, *fused.outputs)}
     activations, weights = DTYPES[dtype].operands or (dtype, dtype)
