@@ -115,6 +115,10 @@ class ConvFactors(Part):
     """Share of a product's rate where addresses of pixels are worked out on the way."""
     tensor: Fraction01
     """The same on tensor cores."""
+    least_tile: Count = 1
+    """Results of the smallest thread-block tile that libraries have for convolutions on tensor cores."""
+    store: Fraction01 | None = None
+    """Share of L2's bandwidth at which they write results, where it is not that of matrix products."""
     step_s: NonNegative
     """Shortest step of such a product along k on SIMD lanes."""
     fused: Fraction01

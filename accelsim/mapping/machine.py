@@ -33,8 +33,6 @@ class Run:
     """Speed of the products' main loops against the library that the family's factors were fitted on."""
     few_channels: bool = True
     """The library has kernels of tensor cores for convolutions of few channels."""
-    least_conv_tile: int = 0
-    """Results of the smallest thread-block tile that the library has for convolutions on tensor cores."""
     on_lanes: tuple[str, ...] = ()
     """Formats that the library multiplies on SIMD lanes where they have them, though tensor cores would."""
     norm_threads: int = 128

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from accelsim.base.dtypes import DTYPES, bits
 from accelsim.base.units import BITS_PER_BYTE, ceil_div
@@ -182,13 +183,14 @@ class _Library:
 
     # --- what they have in common ------------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def factors(self) -> GemmFactors:
         """Of products on the unit that multiplies the format."""
         factors = self.gpu.factors
-        if self.unit is self.gpu.machine.device.core.matrix and factors.tensor is not None:
-            return factors.tensor
-        return factors.simt
+        if self.unit is not self.gpu.machine.device.core.matrix or factors.tensor is None:
+            return factors.simt
+        store = factors.conv.store
+        return factors.tensor if store is None else factors.tensor.model_copy(update={"store": store})
 
     @property
     def rate(self) -> float:
@@ -237,7 +239,7 @@ class _Library:
     @property
     def _tiles(self) -> tuple[tuple[int, int, int], ...]:
         """The library's thread-block tiles for convolutions on tensor cores."""
-        least = self.gpu.machine.run.least_conv_tile
+        least = self.gpu.factors.conv.least_tile
         return tuple(tile for tile in self.factors.tiles if tile[0] * tile[1] >= least) or self.factors.tiles
 
     def few_channels(self) -> Algorithm:

@@ -90,8 +90,6 @@ class Protocol(Part):
     the limit's window over the calls of a run [s]."""
     few_channels: Flag = True
     """Its library has kernels of tensor cores for convolutions of few channels (cuDNN from version 8 on)."""
-    least_conv_tile: Count = 1
-    """Results of the smallest thread-block tile that its library has for convolutions on tensor cores."""
     half_convolutions: Flag = False
     """Its library multiplies convolutions of numbers kept in FP16 in FP16 where lanes are faster in it, whatever format
     the row names."""
@@ -124,7 +122,6 @@ class Protocol(Part):
                 burst_s=self.burst_s,
                 library=self.library,
                 few_channels=self.few_channels,
-                least_conv_tile=self.least_conv_tile,
                 on_lanes=self.on_lanes,
                 norm_threads=self.norm_threads,
                 stack=self.stack,
