@@ -10,7 +10,7 @@ from accelsim.hardware.device import Device, GpuExecution
 from accelsim.hardware.loader import device_names, load_device
 from accelsim.mapping import Placement, Task, map_op
 from accelsim.mapping.gpu.conv import F2, F4
-from accelsim.mapping.machine import Run
+from accelsim.validation.silicon.calibrate import with_factors
 from accelsim.validation.silicon.predict import power_w, whole
 from accelsim.workload.gradients import FilterGradient, InputGradient
 from accelsim.workload.ops import Conv2d, Tensor
@@ -203,15 +203,27 @@ def test_small_images_with_many_filters_wait_for_the_transforms_of_filters() -> 
     assert task.kernels == 2
 
 
-def test_a_library_without_small_tiles_wastes_more() -> None:
-    """cuDNN 7's kernels for tensor cores make 16,384 results a block: 392 x 512 of them are 16 blocks for 40 cores."""
-    machine = whole(load_device("nvidia_t4"))
+def test_libraries_without_small_tiles_waste_more() -> None:
+    """cuDNN's and TensorRT's kernels for Turing make 16,384 results a block: 392 x 512 are 16 blocks for 40 cores."""
+    device = load_device("nvidia_t4")
     op = convolution(batch=8, c_in=512, c_out=512, size=7, dtype="fp16")
-    placement = Placement((None,) * 2, None, machine.all_free)
-    small = map_op(op, machine, placement)
-    large = map_op(op, machine.in_run(Run(least_conv_tile=16384)), placement)
+    large = mapped(op, device, warm=True)
+    small = mapped(op, with_factors(device, {"conv.least_tile": 1}), warm=True)
     assert large.duration_ps > 1.2 * small.duration_ps
     assert large.macs == small.macs
+
+
+def test_a_framework_s_depthwise_kernel_is_bound_by_its_instructions() -> None:
+    """PyTorch's kernel works out address and bounds of each tap: the 25 taps of a 5 x 5 window outweigh its bytes."""
+    device = load_device("nvidia_a100_sxm_80gb")
+    slow = with_factors(device, {"conv.direct_ops": 12.0})
+    for window, bound in ((5, "compute"), (1, "dram")):
+        op = convolution(batch=128, c_in=96, c_out=96, size=112, window=window, groups=96, dtype="fp16")
+        task = mapped(op, slow)
+        assert task.bound == bound
+        lanes = device.core.vector.rate("fp32") * device.core.vector.freq_hz * device.core.count
+        assert task.duration_ps / 1e12 >= 12 * op.macs / lanes
+        assert task.duration_ps >= mapped(op, device).duration_ps
 
 
 def test_tensor_cores_want_channels_in_blocks() -> None:

@@ -119,6 +119,9 @@ class ConvFactors(Part):
     """Results of the smallest thread-block tile that libraries have for convolutions on tensor cores."""
     store: Fraction01 | None = None
     """Share of L2's bandwidth at which they write results, where it is not that of matrix products."""
+    direct_ops: NonNegative = 0.0
+    """Turns of an FP32 lane that a multiply-accumulate of a direct convolution takes, its load, address and bounds
+    included; 0: none beside the product's own."""
     step_s: NonNegative
     """Shortest step of such a product along k on SIMD lanes."""
     fused: Fraction01

@@ -322,10 +322,11 @@ class _Library:
         op, gpu = self.op, self.gpu
         moved = beyond(op, self.placement)
         size = bits(op.inputs[0].dtype) / BITS_PER_BYTE
-        lanes = gpu.machine.device.core.vector.macs_per_cycle(op.dtype) * gpu.machine.device.core.vector.freq_hz
-        macs = op.macs
+        vector = gpu.machine.device.core.vector
+        macs, lanes = op.macs, vector.macs_per_cycle(op.dtype) * vector.freq_hz
         fetch_s = macs * size / (gpu.shared_bytes_per_s * gpu.machine.cores)
-        compute_s = max(fetch_s, macs / (min(lanes or self.rate, self.rate) * gpu.machine.cores))
+        issue_s = macs * gpu.factors.conv.direct_ops / (vector.rate("fp32") * vector.freq_hz * gpu.machine.cores)
+        compute_s = max(fetch_s, issue_s, macs / (min(lanes or self.rate, self.rate) * gpu.machine.cores))
         touched = sum(t.bytes for t in (*op.inputs, *op.outputs))
         dram_s = sum(n / gpu.machine.channels[name] for name, n in channel_bytes(moved).items())
         return Algorithm(

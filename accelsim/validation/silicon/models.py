@@ -19,6 +19,7 @@ from accelsim.analysis.result import Result
 from accelsim.base.dtypes import size_bytes
 from accelsim.base.errors import InputError, nearest
 from accelsim.hardware.device import Device
+from accelsim.hardware.family import GpuFactors
 from accelsim.hardware.loader import load_device
 from accelsim.simulation import Options, simulate
 from accelsim.validation.document import SCHEMA
@@ -129,12 +130,11 @@ def _ours(row: Measurement, device: Device, pages: Pages) -> Ours:
     quantity, reference = _reference(row, protocol)
     cores = device.core.count
     spread = cores if protocol.batch_is_per_core and not device.core.gang else _instances(row, protocol, cores)
-    result = _run(
-        device.name, replace(network, counted=1, repeats=1, then=None), precision, batch * spread, protocol.fuses
-    )
+    software = _software(device, protocol)
+    result = _run(device.name, replace(network, counted=1, repeats=1, then=None), precision, batch * spread, software)
     our_s = network.repeats * result.latency_s + protocol.host_s
     if network.then is not None:
-        our_s += _run(device.name, network.then, precision, batch * spread, protocol.fuses).latency_s
+        our_s += _run(device.name, network.then, precision, batch * spread, software).latency_s
     rate = result.throughput_items_per_s * result.latency_s / our_s
     prepared = _prepared_per_s(network, result.precision, protocol)
     devices = row.whole("n_devices", 1) / (cores if protocol.counts_cores else 1)
@@ -209,14 +209,24 @@ def _consistent(row: Measurement, protocol: RunProtocol, items: float) -> bool:
     return any(CONSISTENT[0] <= told / times <= CONSISTENT[1] for times in (1, IN_SECONDS))
 
 
+def _software(device: Device, protocol: RunProtocol) -> tuple[tuple[str, bool | float], ...]:
+    """What a device's file would say if it had been measured with a protocol's software."""
+    changes: list[tuple[str, bool | float]] = [] if protocol.fuses else [("fuses_epilogue", False)]
+    if protocol.direct_ops is not None and isinstance(device.factors, GpuFactors):
+        changes.append(("factors.conv.direct_ops", protocol.direct_ops))
+    return tuple(changes)
+
+
 @cache
-def _run(device: str, network: Network, precision: str, batch: int, fuses: bool) -> Result:
+def _run(
+    device: str, network: Network, precision: str, batch: int, software: tuple[tuple[str, bool | float], ...]
+) -> Result:
     """One run, all cores at work; rows that ask for the same share it."""
     core = load_device(device).core
     options = Options(batch=batch, precision=precision)
     if not core.gang and core.count > 1 and batch > 1:
         options = replace(options, parallel="data", cores=min(core.count, batch))
-    overrides = {} if fuses else {"fuses_epilogue": False}
+    overrides = dict(software)
     if network.pruned_to is not None:
         return simulate(device, _pruned(network), overrides=overrides, options=options)
     return simulate(device, network.workload, overrides=overrides, params=dict(network.params), options=options)

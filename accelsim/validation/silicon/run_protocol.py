@@ -88,6 +88,9 @@ class RunProtocol(Part):
     """Elementwise functions are done by the product before them; else each is a kernel of its own."""
     threads_wait: Flag = False
     """Notes say how many threads ask how many cores; a latency holds the wait for a core."""
+    direct_ops: NonNegative | None = None
+    """Turns of a GPU's lane that its kernels take for each multiply-accumulate of a direct convolution, where that is
+    not as the family's file says."""
     in_flight: Annotated[tuple[NonNegative, NonNegative] | None, Field(description="two numbers")] = None
     """Least and most of (batches of all cores over latency) over throughput; beyond them a row is not of one run."""
     tables: tuple[Tables, ...] = ()
