@@ -113,7 +113,7 @@ def simulate(
     cannot be.
     """
     planned = plan(device, workload, overrides=overrides, params=params, options=options or _options(kwargs))
-    return planned.result(run(planned.program))
+    return planned.result(planned.trace)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,16 +156,21 @@ class Planned:
             pipeline=self.options.parallel == "pipeline",
         )
 
+    @cached_property
+    def trace(self) -> Trace:
+        """Its program, played."""
+        return run(self.program)
+
     def link_w(self) -> float:
         """What the device's link to the host draws on average while its program runs [W]; 0 without a power limit."""
         if self.device.power.tdp_w is None or self.device.host is None:
             return 0.0
         action = f"{self.device.host.link.name}.transfer"
-        jobs = self.program.jobs
-        moved = sum(count.amount for job in jobs for count in job.task.counts if count.action == action)
+        # Jobs are looked at before anything is played: most runs move nothing over the link.
+        moved = sum(count.amount for job in self.program.jobs for count in job.task.counts if count.action == action)
         if not moved:
             return 0.0
-        return moved * self.site.machine.price_pj(action) / run(self.program).end_ps
+        return moved * self.site.machine.price_pj(action) / self.trace.end_ps
 
     def result(self, trace: Trace, steps: int | None = None) -> Result:
         """What a trace of its program says."""

@@ -169,6 +169,17 @@ def test_without_scipy_the_error_says_what_to_install(
         fit({a100.name: a100}, measured(slower), [Factor("tensor.issue", 0.3, 1.0)])
 
 
+def test_rows_of_some_ops_and_formats_alone(a100: Device, tmp_path: Path) -> None:
+    rows = measured(a100)[:20] + measured(a100, "fp32")[:20]
+    file = csv_of(rows, tmp_path / "rows.csv")
+    run = CliRunner()
+    done = run.invoke(command, [a100.name, str(file), "--dtype", "fp16", "--calls", "1"], catch_exceptions=False)
+    assert TENSOR.name in done.output
+    assert SIMT.name not in done.output
+    refused = run.invoke(command, [a100.name, str(file), "--dtype", "int8", "--op", "gemm,bmm"])
+    assert "no rows of nvidia_a100_sxm_80gb and op gemm, bmm and dtype int8" in str(refused.exception)
+
+
 def test_names_are_matched_however_they_are_spelt(a100: Device) -> None:
     assert names_device(a100, "NVIDIA A100-SXM4-80GB")
     assert not names_device(a100, "NVIDIA A100-PCIe-80GB")

@@ -152,6 +152,13 @@ def test_a_sweep_of_an_override_shows_its_values(run):
     assert fast["latency_s"] < slow["latency_s"]
 
 
+def test_another_family_s_factors_can_be_set(run):
+    def latency_s(*more):
+        return json.loads(run("run", "nvidia_t4", "matmul", "--json", "-", *more)[1])["latency_s"]
+
+    assert latency_s("--set", "family=turing") == latency_s() != latency_s("--set", "family=ampere")
+
+
 def test_a_list_field_takes_all_its_values_at_once(run):
     _, out, _ = run(*MLP, "--set", "limits.ops=matmul,elementwise", "--json", "-")
     assert json.loads(out)["device"]["overrides"] == {"limits.ops": "matmul,elementwise"}
@@ -276,6 +283,7 @@ REFUSED = [
     ((), "--set power.tdp_w=20", "static_w"),
     ((), "--set host.device=tpu_v1", "has a host of its own"),
     ((), "--set energy_node=foo", "energy table 'foo'"),
+    ((), "--set family=ampere", "factors: nothing uses them without core.execution"),
     ((), "--cores 2", "tpu_v1 has 1 to 1"),
     ((), "--cores 0", ">= 1"),
     ((), "--steps 0", "1<=x<=10000"),
@@ -337,6 +345,9 @@ REFUSED_ALONE = [
     ("run aws_inferentia1 resnet50 --cores 2", "--parallel data"),
     ("run aws_inferentia1 resnet50 --parallel data --batch 2", "cannot be split over 4"),
     ("run aws_inferentia1 one.csv --parallel pipeline", "stages"),
+    ("run nvidia_t4 matmul --set family=amper", "--set family: got 'amper'"),
+    ("run nvidia_t4 matmul --set family=skylake", "factors.kind: got 'cpu'; core.execution.kind is 'gpu'"),
+    ("run tpu_v1 ", "'': no workload has this name"),
     ("list device", "'devices', 'workloads'"),
     ("show", "Missing argument"),
     ("show tpuv1", "did you mean 'tpu_v1'?"),

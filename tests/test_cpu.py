@@ -142,7 +142,23 @@ def streams(draw):
     )
 
 
-ops = st.one_of(products(), streams())
+@st.composite
+def attentions(draw):
+    batch, heads, length = (
+        draw(st.sampled_from([1, 8])),
+        draw(st.sampled_from([1, 12])),
+        draw(st.sampled_from([1, 500])),
+    )
+    causal = draw(st.booleans())
+    q, y = (tensor(name, batch, 1 if causal else length, heads * 64) for name in "qy")
+    k, v = (tensor(name, batch, length, heads * 64) for name in "kv")
+    return Attention(
+        name="a", inputs=(q, k, v), outputs=(y,), batch=batch, q_len=q.shape[1], kv_len=length, heads=heads,
+        kv_heads=heads, head_dim=64, causal=causal,
+    )  # fmt: skip
+
+
+ops = st.one_of(products(), streams(), attentions())
 
 
 @given(st.sampled_from(CPUS), ops, st.booleans(), st.integers(1, 68))

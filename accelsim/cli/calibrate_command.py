@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 @click.argument("csv", type=click.Path())
 @click.option("--rows-of", metavar="NAME", help="Rows whose device cell is this (else those that name DEVICE).")
 @click.option("--op", "ops", metavar="OP[,OP...]", help="Only rows of these ops.")
+@click.option("--dtype", "dtypes", metavar="P[,P...]", help="Only rows of these formats, as CSV spells them.")
 @click.option("--calls", type=click.IntRange(1), default=400, show_default=True,
               help="Evaluations of a class of kernels.")  # fmt: skip
 @click.option("-o", "out", metavar="FILE", help="Write the fitted family file.")
-def command(device: str, csv: str, rows_of: str | None, ops: str | None, calls: int, out: str | None) -> None:
+def command(
+    device: str, csv: str, rows_of: str | None, ops: str | None, dtypes: str | None, calls: int, out: str | None
+) -> None:
     """Fit the factors of DEVICE's family to the timed kernels of CSV (from `accelsim measure`, or the like).
 
     Only named factors with a physical meaning are fitted, within limits, for each class of kernels that the file has
@@ -41,7 +44,9 @@ def command(device: str, csv: str, rows_of: str | None, ops: str | None, calls: 
     options.writable_files({"-o": out})
     loaded = load_device(device)
     _, rows = read_measurements(Path(csv))
-    chosen = _chosen(loaded, rows, rows_of, options.words(ops, "--op") if ops else None, csv)
+    wanted = {"op": ops, "dtype": dtypes}
+    only = {column: options.words(text, f"--{column}") for column, text in wanted.items() if text is not None}
+    chosen = _chosen(loaded, rows, rows_of, only, csv)
     try:
         fitted = calibrated(loaded, chosen, most_calls=calls, progress=_progress)
     except InputError as error:
@@ -55,18 +60,18 @@ def command(device: str, csv: str, rows_of: str | None, ops: str | None, calls: 
 
 
 def _chosen(
-    device: Device, rows: Sequence[Measurement], rows_of: str | None, ops: Sequence[str] | None, csv: str
+    device: Device, rows: Sequence[Measurement], rows_of: str | None, only: Mapping[str, Sequence[str]], csv: str
 ) -> list[Measurement]:
     from accelsim.validation.silicon.fitting import names_device
 
     def fits(row: Measurement) -> bool:
         named = row.text("device") == rows_of if rows_of is not None else names_device(device, row.text("device"))
-        return named and (ops is None or row.text("op") in ops)
+        return named and all(row.text(column) in words for column, words in only.items())
 
     chosen = [row for row in rows if fits(row)]
     if not chosen:
         there = ", ".join(sorted({row.text("device") for row in rows})) or "none"
-        kinds = f" and op {', '.join(ops)}" if ops else ""
+        kinds = "".join(f" and {column} {', '.join(words)}" for column, words in only.items())
         raise InputError(
             f"{csv}: no rows of {rows_of or device.name}{kinds}; want one of its devices: {there} (--rows-of NAME)"
         )

@@ -118,7 +118,7 @@ def _read(path: Path, label: str) -> dict[str, Any]:
         return device_data(path, label)
     data = read_toml(path, label)
     if isinstance(data.get("family"), str) and "factors" not in data:
-        data["factors"] = _family(data["family"], path, label)
+        data["factors"] = _family(data["family"], path, f"{label}: family")
     return data
 
 
@@ -127,14 +127,14 @@ def family_names() -> list[str]:
     return sorted(path.stem for path in (resource_dir("hwconfigs") / "families").glob("*.toml"))
 
 
-def _family(name: str, device: Path, label: str) -> dict[str, Any]:
+def _family(name: str, device: Path, where: str) -> dict[str, Any]:
     """The factors of a family: from a file beside the device's (as `accelsim calibrate` writes), else a shipped one."""
     names = family_names()
     beside = device.parent / f"{name}.toml"
     if re.fullmatch(r"\w+", name) and beside != device and beside.is_file():
         return read_toml(beside, beside.name)
     if name not in names:
-        raise ConfigError(f"{label}: family: unknown{nearest(name, names)} {name!r}; want one of {', '.join(names)}")
+        raise ConfigError(f"{where}: got {name!r}; want one of {', '.join(names)}{nearest(name, names)}")
     return read_toml(resource_dir("hwconfigs") / "families" / f"{name}.toml", f"{name}.toml")
 
 
@@ -231,10 +231,14 @@ def _override(device: Device, data: dict[str, Any], overrides: Mapping[str, Valu
     changed = copy.deepcopy(data)
     places: dict[Loc, str] = {}
     wrong: list[str] = []
-    for key in sorted(overrides, key=lambda k: not k.endswith(".kind")):  # a kind decides which fields there are
+    # A family says all factors, and a kind decides which fields there are.
+    for key in sorted(overrides, key=lambda k: (k != "family", not k.endswith(".kind"))):
         try:
             loc, annotation = _resolve(key, device, changed)
-            _put(changed, loc, _read_value(overrides[key], annotation))
+            value = _read_value(overrides[key], annotation)
+            _put(changed, loc, value)
+            if key == "family" and isinstance(value, str):
+                changed["factors"] = _family(value, path, "--set family")
             places[loc] = key
         except ConfigError as error:
             wrong += error.problems

@@ -9,6 +9,9 @@ from accelsim.base.errors import MappingError, WorkloadError
 from accelsim.schedule.lane import Lane, Site, least_ps, plan_lane, runs_on
 from accelsim.workload.graph import Graph
 
+MOST_PARTS = 2**17
+"""Ops of a step done in parts: each is planned in time, and a batch of a million items is not done one by one."""
+
 
 def plan_in_chunks(whole: Graph, part: Callable[[int], Graph], site: Site, *, lanes: int = 1) -> Lane:
     """Lay out a batch at once, or halved as often as that is faster.
@@ -26,7 +29,7 @@ def plan_in_chunks(whole: Graph, part: Callable[[int], Graph], site: Site, *, la
     if best is not None and not _spills(best):
         return best
     chunks = 2
-    while whole.batch % chunks == 0:
+    while whole.batch % chunks == 0 and chunks * len(whole.ops) <= MOST_PARTS:
         try:
             graph = part(whole.batch // chunks)
             if best is None or chunks * least_ps(graph, site) < best.cost_ps(lanes):

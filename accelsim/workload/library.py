@@ -317,7 +317,7 @@ def _from_path(text: str, batch: int | None, params: Mapping[str, int]) -> Graph
     names = [*BUILDERS, *_tables(), *(ONNX_PREFIX + name for name in _onnx_models())]
     short = {name.removeprefix(LIGHT): ONNX_PREFIX + name.removeprefix(LIGHT) for name in _onnx_models()}
     hint = _suggestion(text, {**short, **{name: name for name in names}})
-    raise WorkloadError(f"{text}: no workload has this name, and there is no such file{hint}; {LIST}")
+    raise WorkloadError(f"{text or repr(text)}: no workload has this name, and there is no such file{hint}; {LIST}")
 
 
 def _from_csv(path: Path, batch: int | None, params: Mapping[str, int]) -> Graph:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import singledispatch
 
 from accelsim.hardware.cpu import CpuExecution
+from accelsim.mapping.cpu.attention import map_attention
 from accelsim.mapping.cpu.gemm import map_product
 from accelsim.mapping.cpu.stream import map_stream
 from accelsim.mapping.machine import Machine
 from accelsim.mapping.task import Placement, Task
-from accelsim.workload.ops import Conv2d, Matmul, Op
+from accelsim.workload.ops import Attention, Conv2d, Matmul, Op
 
 
 def map_cpu(execution: CpuExecution, op: Op, machine: Machine, placement: Placement) -> Task:
@@ -25,3 +26,4 @@ def map_loops(op: Op, machine: Machine, placement: Placement) -> Task:
 
 map_loops.register(Matmul, map_product)
 map_loops.register(Conv2d, map_product)
+map_loops.register(Attention, map_attention)

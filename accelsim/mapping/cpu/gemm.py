@@ -604,6 +604,11 @@ def map_product(op: Matmul | Conv2d, machine: Machine, placement: Placement) -> 
 
     Raises MappingError where no unit multiplies the format.
     """
+    return task_of(product_loop(op, machine, placement), Cpu(machine))
+
+
+def product_loop(op: Matmul | Conv2d, machine: Machine, placement: Placement) -> Loop:
+    """The loops of a product; raises as ``map_product`` does."""
     unit = matrix_unit(machine, op.dtype)
     check_sparsity(op, unit, machine)
     cpu, gemm = Cpu(machine), gemm_of(op)
@@ -613,21 +618,18 @@ def map_product(op: Matmul | Conv2d, machine: Machine, placement: Placement) -> 
     search = plan.search
     macs = executed_macs(op)
     channels, counts = _account(plan)
-    return task_of(
-        Loop(
-            op=op,
-            unit="matrix",
-            freq_hz=plan.at(search.clock_hz),
-            fixed_s=plan.at(cpu.fork_join_s(search.threads)),
-            phases=plan.timed,
-            compute_s=plan.at(search.compute_s),
-            cache_s=plan.cache_s,
-            channel_bytes=channels,
-            counts=(Count(f"mac.{op.dtype}", "-", macs), *elementary_counts(op, op.dtype), *counts),
-            tiling=plan.describe(),
-            macs=macs,
-        ),
-        cpu,
+    return Loop(
+        op=op,
+        unit="matrix",
+        freq_hz=plan.at(search.clock_hz),
+        fixed_s=plan.at(cpu.fork_join_s(search.threads)),
+        phases=plan.timed,
+        compute_s=plan.at(search.compute_s),
+        cache_s=plan.cache_s,
+        channel_bytes=channels,
+        counts=(Count(f"mac.{op.dtype}", "-", macs), *elementary_counts(op, op.dtype), *counts),
+        tiling=plan.describe(),
+        macs=macs,
     )
 
 

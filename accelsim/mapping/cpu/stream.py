@@ -153,24 +153,26 @@ class _Stream:
 
 def map_stream(op: Op, machine: Machine, placement: Placement) -> Task:
     """Map an op whose operands stream through the lanes of as many threads as are worth starting."""
+    return task_of(stream_loop(op, machine, placement), Cpu(machine))
+
+
+def stream_loop(op: Op, machine: Machine, placement: Placement) -> Loop:
+    """The loop of such an op."""
     cpu = Cpu(machine)
     stream = _Stream(op, cpu, placement)
     i = stream.best()
     edges = [float(edge[i]) for edge in stream.edges]
     on, off = edges[: cpu.private], edges[cpu.private :]
     threads = int(stream.threads[i])
-    return task_of(
-        Loop(
-            op=op,
-            unit="vector",
-            freq_hz=float(stream.clock_hz[i]),
-            fixed_s=float(cpu.fork_join_s(stream.threads)[i]),
-            phases=(Phase((float(stream.compute_s[i]), float(stream.first_s[i]), *on), tuple(off)),),
-            compute_s=float(stream.compute_s[i]),
-            cache_s=max([float(stream.first_s[i]), *edges[:-1]]),
-            channel_bytes=stream.channel_bytes,
-            counts=tuple(stream.counts(i)),
-            tiling=f"{threads} thread{'s' if threads != 1 else ''}, {math.ceil(op.passes)} passes",
-        ),
-        cpu,
+    return Loop(
+        op=op,
+        unit="vector",
+        freq_hz=float(stream.clock_hz[i]),
+        fixed_s=float(cpu.fork_join_s(stream.threads)[i]),
+        phases=(Phase((float(stream.compute_s[i]), float(stream.first_s[i]), *on), tuple(off)),),
+        compute_s=float(stream.compute_s[i]),
+        cache_s=max([float(stream.first_s[i]), *edges[:-1]]),
+        channel_bytes=stream.channel_bytes,
+        counts=tuple(stream.counts(i)),
+        tiling=f"{threads} thread{'s' if threads != 1 else ''}, {math.ceil(op.passes)} passes",
     )
