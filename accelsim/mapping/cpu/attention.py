@@ -15,7 +15,7 @@ from accelsim.workload.transforms import unfuse_attention
 
 
 def map_attention(op: Attention, machine: Machine, placement: Placement) -> Task:
-    """Map attention: the loops of its parts one after another, started and joined once; no scores leave the caches.
+    """Map attention: the loops of its parts one after another, each on its own threads; no scores leave the caches.
 
     Blocks that a causal mask leaves empty are computed as if they were not. Raises MappingError where no unit
     multiplies the format.
@@ -44,7 +44,7 @@ def map_attention(op: Attention, machine: Machine, placement: Placement) -> Task
             op=op,
             unit="matrix",
             freq_hz=longest.freq_hz,
-            fixed_s=max(loop.fixed_s for loop in loops),
+            fixed_s=sum(loop.fixed_s for loop in loops),
             phases=tuple(phase for loop in loops for phase in loop.phases),
             compute_s=sum(loop.compute_s for loop in loops),
             cache_s=sum(loop.cache_s for loop in loops),
