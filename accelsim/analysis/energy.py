@@ -30,31 +30,40 @@ def span_energy_j(span: Span, device: Device, table: EnergyTable) -> float:
 def breakdown_j(spans: Iterable[Span], device: Device, table: EnergyTable) -> dict[str, float]:
     """Dynamic energy by component [J]; ``static`` is 0 here, for it belongs to time."""
     total = dict.fromkeys(COMPONENTS, 0.0)
-    for span in spans:
+    for span, times in _alike(spans):
         for part, _, pj in priced(span, device, table):
-            total[part] += pj
+            total[part] += times * pj
     return {part: pj / PJ_PER_J for part, pj in total.items()}
 
 
 def by_operand_j(spans: Iterable[Span], device: Device, table: EnergyTable) -> dict[str, float]:
     """Energy of moving inputs, weights and outputs through registers, memories and links [J]."""
     total = {"input": 0.0, "weight": 0.0, "output": 0.0}
-    for span in spans:
+    for span, times in _alike(spans):
         for part, count, pj in priced(span, device, table):
             if part in MOVING and count.operand in total:
-                total[count.operand] += pj
+                total[count.operand] += times * pj
     return {operand: pj / PJ_PER_J for operand, pj in total.items()}
 
 
 def memory_bytes(spans: Iterable[Span], names: Iterable[str]) -> dict[str, dict[str, int]]:
     """Bytes read from and written to each memory."""
     total = {name: {"read": 0, "write": 0} for name in names}
-    for span in spans:
+    for span, times in _alike(spans):
         for count in span.counts:
             memory, _, what = count.action.partition(".")
             if memory in total and what in ("read", "write"):
-                total[memory][what] += count.amount
+                total[memory][what] += times * count.amount
     return total
+
+
+def _alike(spans: Iterable[Span]) -> Iterable[tuple[Span, int]]:
+    """Spans that did the same, as layers of a network do: the first of each, and how many they are."""
+    found: dict[tuple[int, float], tuple[Span, int]] = {}
+    for span in spans:
+        key = id(span.counts), span.energy_scale
+        found[key] = found.get(key, (span, 0))[0], found.get(key, (span, 0))[1] + 1
+    return found.values()
 
 
 def of_device(spans: Iterable[Span], device: Device) -> list[Span]:
