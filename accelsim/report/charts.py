@@ -129,8 +129,9 @@ def _names(axes: Axes, panel: Panel, styles: Mapping[str, dict[str, Any]], heigh
         axes.annotate(
             line.name, xy=line.points[-1], xytext=(1.03, place), textcoords="axes fraction", va="center",
             color=ink(color), annotation_clip=False,
-            arrowprops={
-                "arrowstyle": "-", "linewidth": 0.5, "color": color, "shrinkA": 1, "shrinkB": 2, "relpos": (0, 0.5)
+            arrowprops={  # dotted and pale: no part of the curve
+                "arrowstyle": "-", "linewidth": 0.5, "linestyle": (0, (1, 2)), "alpha": 0.7, "color": color,
+                "shrinkA": 1, "shrinkB": 2, "relpos": (0, 0.5),
             },
         )  # fmt: skip
 
