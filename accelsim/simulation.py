@@ -478,14 +478,14 @@ def check_capacity(site: Site, graphs: Sequence[Graph]) -> None:
     capacity = site.machine.capacity_bytes(memory)
     weights = sum(graph.weight_bytes for graph in graphs)
     if weights > capacity:
-        raise MappingError(f"the weights take {weights} bytes; {memory.name} of {device.name} holds {capacity}")
+        raise MappingError(f"the weights take {weights:,} bytes; {memory.name} of {device.name} holds {capacity:,}")
     backing = site.machine.backing("activation")
     if memory.kind == "dram" and backing is not None and site.machine.is_dram(backing):
         live = sum(max(live_bytes(graph)) for graph in graphs)
         if weights + live > capacity:
             raise MappingError(
-                f"{weights} bytes of weights and {live} of activations at one time do not fit into {memory.name} of "
-                f"{device.name}, which holds {capacity}; want a smaller batch"
+                f"{weights:,} bytes of weights and {live:,} of activations at one time do not fit into {memory.name} "
+                f"of {device.name}, which holds {capacity:,}; want a smaller batch"
             )
 
 

@@ -259,7 +259,22 @@ def test_unknown_device() -> None:
     (line,) = complaints("tpuv1")
     assert line.startswith("device 'tpuv1': unknown; did you mean 'tpu_v1'?")
     assert "`accelsim list devices`" in line
-    assert complaints("")[0].startswith("device '': unknown")
+    assert complaints("")[0].startswith("device '': unknown; want a path")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("t4", "'nvidia_t4'"),
+        ("A100 80GB", "'nvidia_a100_pcie_80gb' or 'nvidia_a100_sxm_80gb'"),
+        ("a10", "'nvidia_a10'"),  # a whole word of one name, a part of others
+        ("inferentia", "'aws_inferentia1' or 'aws_inferentia2'"),
+    ],
+)
+def test_of_a_name_cut_short_all_that_hold_it_are_suggested(name: str, meant: str) -> None:
+    (line,) = complaints(name)
+    assert f"; did you mean {meant}?; want" in line
+    assert line.count("nvidia_") <= 2  # not all 98
 
 
 def test_names_in_a_file_are_relative_to_it(tiny: Path) -> None:

@@ -107,5 +107,7 @@ def test_what_it_lacks_is_refused_for_want_of_a_host(name: str, room: dict[str, 
 def test_weights_that_do_not_fit_are_refused_before_anything_is_planned(monkeypatch: pytest.MonkeyPatch) -> None:
     """BERT-base: 109 MB of int8 weights on 64 MiB of flash."""
     monkeypatch.setattr("accelsim.schedule.lane.map_op", None)
-    with pytest.raises(MappingError, match="the weights take 109482240 bytes; flash of arm_ethos_u55 holds 67108864"):
+    with pytest.raises(
+        MappingError, match="the weights take 109,482,240 bytes; flash of arm_ethos_u55 holds 67,108,864"
+    ):
         simulate("arm_ethos_u55", "bert_base", precision="int8")

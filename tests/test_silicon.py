@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 
 from accelsim.base.errors import InputError
 from accelsim.cli import cli
+from accelsim.hardware.family import ChosenKernel
+from accelsim.hardware.part import Part
 from accelsim.simulation import simulate
 from accelsim.validation.silicon import judge, models
 from accelsim.validation.silicon.build import UnmodelledError, build, formats
@@ -20,9 +23,15 @@ from accelsim.validation.silicon.experts import power_law, share
 from accelsim.validation.silicon.networks import Network, longest, network_of
 from accelsim.validation.silicon.pages import read_pages, step_s
 from accelsim.validation.silicon.predict import device_of, predict
-from accelsim.validation.silicon.protocol import protocol_of, protocols
+from accelsim.validation.silicon.protocol import Protocol, Quantising, protocol_of, protocols
 from accelsim.validation.silicon.rows import Measurement
-from accelsim.validation.silicon.run_protocol import precision_of, run_protocol_of, run_protocols
+from accelsim.validation.silicon.run_protocol import (
+    RunProtocol,
+    Tables,
+    precision_of,
+    run_protocol_of,
+    run_protocols,
+)
 from accelsim.validation.silicon.systems import device_of_row
 from accelsim.workload.library import load_workload
 
@@ -530,3 +539,11 @@ def test_neuron_casts_products_to_bf16() -> None:
     for said, wanted in (("FP32", "bf16"), ("FP16", "fp16"), ('"FP32, BF16"', "bf16")):
         row = Measurement(2, cells | {"precision": said})
         assert precision_of(row, run_protocol_of(row)) == wanted
+
+
+@pytest.mark.parametrize("kind", [Protocol, RunProtocol, ChosenKernel, Quantising, Tables])
+def test_documentation_names_every_field_of_a_protocol(kind: type[Part]) -> None:
+    text = (Path(__file__).parent.parent / "docs" / "silicon.md").read_text(encoding="utf-8")
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    named = {word for code in re.findall(r"`([^`]+)`", prose) for word in re.findall(r"\w+", code)}
+    assert set(kind.model_fields) - named <= {"name", "about", "source"}

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -52,3 +53,24 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """
     matches = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+_MOST_MEANT = 6
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean ...?"`` with the known names that hold all words of ``name``, else ``nearest``'s.
+
+    >>> meant("a100", ["nvidia_a100_40gb", "nvidia_a100_80gb", "nvidia_t4"])
+    "; did you mean 'nvidia_a100_40gb' or 'nvidia_a100_80gb'?"
+    >>> meant("nvidia_t5", ["nvidia_a100_40gb", "nvidia_a100_80gb", "nvidia_t4"])
+    "; did you mean 'nvidia_t4'?"
+    """
+    known = list(known)
+    words = set(re.findall("[a-z0-9]+", name.lower()))
+    whole = [one for one in known if words <= set(one.split("_"))]
+    held = whole or [one for one in known if all(word in one for word in words)]
+    if not words or not 0 < len(held) <= _MOST_MEANT:
+        return nearest(name, held or known) or nearest(name, known)
+    *first, last = map(repr, held)
+    return f"; did you mean {', '.join(first)}{' or ' if first else ''}{last}?"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from accelsim.base.errors import InputError, LimitError, nearest
+from accelsim.base.errors import InputError, LimitError, meant, nearest
 
 if TYPE_CHECKING:
     from accelsim.analysis.result import Result
@@ -168,7 +168,7 @@ def is_device(name: str) -> bool:
     if name in workloads:
         return False
     raise InputError(
-        f"{name!r}: no device or workload has this name{nearest(name, [*devices, *workloads])}; "
+        f"{name!r}: no device or workload has this name{meant(name, [*devices, *workloads])}; "
         "want a path, or a name that 'accelsim list' shows"
     )
 

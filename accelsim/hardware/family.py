@@ -118,14 +118,14 @@ class ConvFactors(Part):
     least_tile: Count = 1
     """Results of the smallest thread-block tile that libraries have for convolutions on tensor cores."""
     store: Fraction01 | None = None
-    """Share of L2's bandwidth at which they write results, where it is not that of matrix products."""
+    """Share of L2's bandwidth at which tensor cores write their results, where it is not that of matrix products."""
     direct_ops: NonNegative = 0.0
     """Turns of an FP32 lane that a multiply-accumulate of a direct convolution takes, its load, address and bounds
     included; 0: none beside the product's own."""
     step_s: NonNegative
-    """Shortest step of such a product along k on SIMD lanes."""
+    """Shortest step along k of an implicit product on SIMD lanes."""
     fused: Fraction01
-    """The same where Winograd's transforms are in the same kernel."""
+    """Share of a product's rate where Winograd's transforms are in the same kernel."""
     transform: Fraction01
     """Share of what kernels get out of DRAM and L2 that transforms get."""
 
@@ -160,14 +160,14 @@ class AttentionStack(Part):
     tile_q: Count | None = None
     tile_kv: Count | None = None
     issue: Fraction01 | None = None
-    hidden: Annotated[float, Field(ge=0, le=1, strict=True)] | None = None
+    hidden: Annotated[float, Field(ge=0, le=1, strict=True, description="a number from 0 to 1")] | None = None
     narrow_issue: Fraction01 | None = None
     widening: Fraction01 | None = None
     narrow_products: Flag | None = None
     block_s: NonNegative | None = None
     decode_block_s: NonNegative | None = None
     grouped_block_s: NonNegative | None = None
-    block_growth: Annotated[float, Field(ge=0, le=1, strict=True)] | None = None
+    block_growth: Annotated[float, Field(ge=0, le=1, strict=True, description="a number from 0 to 1")] | None = None
     step_s: NonNegative | None = None
     start_s: NonNegative | None = None
     append_s: NonNegative | None = None
@@ -179,7 +179,7 @@ class AttentionStack(Part):
     combine_s: NonNegative | None = None
     dram: Fraction01 | None = None
     l2: Fraction01 | None = None
-    overlap: Annotated[float, Field(ge=0.5, le=64, strict=True)] | None = None
+    overlap: Annotated[float, Field(ge=0.5, le=64, strict=True, description="a number from 0.5 to 64")] | None = None
     widest_group: Count | None = None
     grouped_cache: Fraction01 | None = None
 

@@ -15,7 +15,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from accelsim.base.errors import ConfigError, nearest
+from accelsim.base.errors import ConfigError, meant, nearest
 from accelsim.base.resources import resource_dir
 from accelsim.hardware.device import Device
 from accelsim.hardware.energy import table_problems
@@ -152,8 +152,8 @@ def _find(name_or_path: str | os.PathLike[str]) -> tuple[Path, str]:
     if text.endswith((".toml", ".cfg")) or path.name != text or (text and "\0" not in text and path.exists()):
         return path, text
     raise ConfigError(
-        f"device {text!r}: unknown{nearest(text, names)}; want a path to a device file, or one of "
-        f"{', '.join(names)} (`accelsim list devices`)"
+        f"device {text!r}: unknown{meant(text, names)}; want a path to a device file, or a name that "
+        "`accelsim list devices` shows"
     )
 
 

@@ -20,7 +20,16 @@ from accelsim.hardware.device import TensorCores, VectorUnit
 from accelsim.hardware.family import GemmFactors
 from accelsim.mapping.gpu.gemm import product_of, reread, tensor_tiles
 from accelsim.mapping.gpu.grid import SPLITS, Grid, Product, fastest, joined
-from accelsim.mapping.gpu.kernel import Gpu, Kernel, Moved, beyond, channel_bytes, crossing_counts, task_of
+from accelsim.mapping.gpu.kernel import (
+    VECTOR_BYTES,
+    Gpu,
+    Kernel,
+    Moved,
+    beyond,
+    channel_bytes,
+    crossing_counts,
+    task_of,
+)
 from accelsim.mapping.gpu.simt import simt_tiles
 from accelsim.mapping.machine import Machine
 from accelsim.mapping.matrix import check_sparsity, executed_macs, matrix_unit
@@ -36,8 +45,6 @@ CHANNEL_BYTES = 64
 FEW_CHANNELS = 4
 """Of images and the like there are kernels that take all channels of several taps at a time, filled up to so many
 (CUTLASS's few-channels iterators, TensorRT's first layers)."""
-VECTOR_BYTES = 16
-"""Of the widest load of a thread."""
 FOURIER_SIDES = (16, 32)
 """Of the tiles that cuDNN transforms (``fft2d_r2c_16x16`` and ``fft2d_r2c_32x32`` in profiles of it)."""
 FUSED_TILE = ((512, 32, 8),)

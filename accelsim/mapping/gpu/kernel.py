@@ -18,6 +18,9 @@ from accelsim.mapping.task import Placement, Task
 from accelsim.trace import Count
 from accelsim.workload.ops import Op, Tensor
 
+VECTOR_BYTES = 16
+"""Widest load of a thread (``LDG.E.128``)."""
+
 
 @dataclass(frozen=True)
 class Gpu:

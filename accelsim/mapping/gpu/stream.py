@@ -20,6 +20,7 @@ from accelsim.base.dtypes import bits
 from accelsim.base.units import ceil_div
 from accelsim.hardware.device import GpuExecution
 from accelsim.mapping.gpu.kernel import (
+    VECTOR_BYTES,
     Gpu,
     Kernel,
     Moved,
@@ -35,8 +36,6 @@ from accelsim.mapping.vector import elementary_counts, vector_cycles
 from accelsim.trace import Count
 from accelsim.workload.ops import Elementwise, Norm, Op, Softmax
 
-VECTOR_BYTES = 16
-"""Widest load of a thread."""
 WARP_COLS = 1024
 """Longest row that PyTorch gives to a warp, which keeps it in registers."""
 MOST_THREADS = 1024

@@ -63,8 +63,8 @@ class Protocol(Part):
     host_multiples: Annotated[dict[str, NonNegative], Field(default_factory=dict)]
     """By a row's ``op``: times ``host_s`` that such a call takes the host (one, where it does not stand here)."""
     hosts: Annotated[dict[str, NonNegative], Field(default_factory=dict)]
-    """By how a row's ``device`` begins: times that all this takes on the host of the machine that held it, where a
-    source measured on machines with different ones."""
+    """By how a row's ``device`` begins: times that ``host_s`` and ``host_kernel_s`` are on the host of the machine that
+    held it, where a source measured on machines with different ones."""
     host_kernel_s: NonNegative = 0.0
     """The host's work on each further kernel of a call, none of which is hidden behind short kernels [s]."""
     floor_s: NonNegative = 0.0
