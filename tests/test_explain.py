@@ -58,3 +58,21 @@ def test_json_has_what_the_screen_has(tmp_path: Path) -> None:
 def test_a_sweep_is_refused() -> None:
     done = CliRunner().invoke(cli, ["explain", "tpu_v1", "matmul", "--batch", "1,2"])
     assert isinstance(done.exception, InputError)
+
+
+@pytest.mark.parametrize("device", ["nvdla_full", "eyeriss_v1", "ideal_systolic", "tpu_v1", "nvidia_t4", "xeon_8275cl"])
+def test_every_kind_of_unit_can_be_explained(device: str) -> None:
+    """One device for each kind of matrix unit, a CPU, and one whose bandwidths have no double."""
+    said = explain(Point(device=device, workload="conv2d"))
+    assert said.what_ifs
+    assert all(one.op_s > 0 for one in said.what_ifs)
+
+
+def test_loops_of_a_spatial_array_are_doubled_one_by_one() -> None:
+    """NVDLA lays out 64 channels by 32 filters; twice the filters want more sums at a time than accumulators hold."""
+    said = explain(Point(device="nvdla_full", workload="conv2d", params={"c_in": 256, "c_out": 64}))
+    by_change = {one.change: one for one in said.what_ifs}
+    wider = by_change["array rows x2 (c_in)"]
+    assert wider.sets == {"core.matrix.rows.c_in": 128}
+    assert wider.op_s <= said.op_s
+    assert "array cols x2 (c_out)" not in by_change

@@ -8,7 +8,7 @@ from typing import Any
 
 from accelsim.analysis.energy import breakdown_j
 from accelsim.analysis.result import Result
-from accelsim.base.errors import InputError, nearest
+from accelsim.base.errors import ConfigError, InputError, MappingError, nearest
 from accelsim.base.units import PS_PER_S
 from accelsim.hardware.device import Device, Memory
 from accelsim.hardware.energy import energy_table_of, load_energy_table
@@ -84,7 +84,7 @@ def explain(point: Point, op: str | None = None) -> Explanation:
         energy_j=breakdown_j(
             [s for s in spans if s.resource == longest.resource], own, table if own is device else energy_table_of(own)
         ),
-        what_ifs=tuple(sorted(tried, key=lambda one: (one.op_s, one.latency_s, one.change))),
+        what_ifs=tuple(sorted(filter(None, tried), key=lambda one: (one.op_s, one.latency_s, one.change))),
     )
 
 
@@ -102,14 +102,22 @@ def _named(result: Result, op: str | None) -> str:
     return op
 
 
-def _tried(point: Point, op: str, change: str, sets: Mapping[str, Any]) -> WhatIf:
-    other = Point(
+def _tried(point: Point, op: str, change: str, sets: Mapping[str, Any]) -> WhatIf | None:
+    """The run with one number changed; None where there is no such device, or it has no room for the workload.
+
+    There is none with twice a bandwidth that stands for an endless one; a larger array may want a larger buffer first.
+    """
+    changed = Point(
         device=point.device,
         workload=point.workload,
         overrides={**point.overrides, **sets},
         params=point.params,
         options=point.options,
-    ).run()
+    )
+    try:
+        other = changed.run()
+    except (ConfigError, MappingError):
+        return None
     spans = [span for span in other.trace.spans if span.op == op and span.step == 0]
     return WhatIf(change, sets, _busy_ps(spans) / PS_PER_S, other.latency_s)
 
@@ -136,7 +144,7 @@ def _changes(device: Device) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "cores x2", {"core.count": core.count * TWICE}
     if core.matrix is not None and hasattr(core.matrix, "rows") and hasattr(core.matrix, "cols"):
         for side in ("rows", "cols"):
-            yield f"array {side} x2", {f"core.matrix.{side}": getattr(core.matrix, side) * TWICE}
+            yield from _array_changes(side, getattr(core.matrix, side))
     for memory in device.memory:
         yield from _memory_changes(memory)
     if device.host is not None:
@@ -148,6 +156,15 @@ def _changes(device: Device) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "no launch overhead", {"calibration.launch_overhead_s": 0.0}
     if device.factors is not None and device.factors.kind == "gpu":
         yield "no launch overhead", {"factors.kernel.launch_s": 0.0}
+
+
+def _array_changes(side: str, extent: int | Mapping[str, int]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Twice the cells along a side; of a spatial array by twice the steps of one of its loops there."""
+    if isinstance(extent, int):
+        yield f"array {side} x2", {f"core.matrix.{side}": extent * TWICE}
+        return
+    for loop, steps in extent.items():
+        yield f"array {side} x2 ({loop})", {f"core.matrix.{side}.{loop}": steps * TWICE}
 
 
 def _memory_changes(memory: Memory) -> Iterator[tuple[str, dict[str, Any]]]:
