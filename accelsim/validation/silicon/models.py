@@ -212,6 +212,8 @@ def _consistent(row: Measurement, protocol: RunProtocol, items: float) -> bool:
 def _software(device: Device, protocol: RunProtocol) -> tuple[tuple[str, bool | float], ...]:
     """What a device's file would say if it had been measured with a protocol's software."""
     changes: list[tuple[str, bool | float]] = [] if protocol.fuses else [("fuses_epilogue", False)]
+    if not protocol.fuses_attention:
+        changes.append(("fuses_attention", False))
     if protocol.direct_ops is not None and isinstance(device.factors, GpuFactors):
         changes.append(("factors.conv.direct_ops", protocol.direct_ops))
     return tuple(changes)

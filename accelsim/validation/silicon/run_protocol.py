@@ -86,6 +86,8 @@ class RunProtocol(Part):
     not the device's."""
     fuses: Flag = True
     """Elementwise functions are done by the product before them; else each is a kernel of its own."""
+    fuses_attention: Flag = True
+    """Attention is one kernel where there is one for the device; else products, scale, mask and softmax are kernels."""
     threads_wait: Flag = False
     """Notes say how many threads ask how many cores; a latency holds the wait for a core."""
     direct_ops: NonNegative | None = None
