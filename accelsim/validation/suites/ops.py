@@ -47,7 +47,8 @@ SUITE = Suite(
     about=(
         "Kernels that others timed (aiconfigurator, NeuSight, DeepBench, LLMCompass, Vidur ...), each predicted from "
         "its device's file, its family's factors and the protocol of the source. `accelsim validate ops` prints "
-        "errors by device, op and format beside a plain roofline's, and counts the rows that have no model."
+        "errors by device, op and format beside a plain roofline's, and counts the rows that have no model. What is "
+        "known of the worst rows, kind by kind: docs/silicon.md, 'Where it is worst, and why'."
     ),
     rows=rows,
     more=more,
