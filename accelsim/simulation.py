@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
@@ -220,14 +220,13 @@ def plan(
     as if it drew nothing, which takes no longer than with less power; where that turns out to be too little, the most
     that it can draw is. Raises InputError for what cannot be.
     """
-    free = _laid_out(device, workload, overrides or {}, params or {}, options, neighbours, 0.0)
+    laid_out = partial(_laid_out, device, workload, overrides or {}, params or {}, options, neighbours)
+    free = laid_out(0.0)
     link_w = free.link_w()
     if not link_w:
         return free
-    planned = _laid_out(device, workload, overrides or {}, params or {}, options, neighbours, link_w)
-    if planned.link_w() <= link_w:
-        return planned
-    return _laid_out(device, workload, overrides or {}, params or {}, options, neighbours, _most_link_w(free.device))
+    planned = laid_out(link_w)
+    return planned if planned.link_w() <= link_w else laid_out(_most_link_w(free.device))
 
 
 def _laid_out(

@@ -62,7 +62,8 @@ def _alike(spans: Iterable[Span]) -> Iterable[tuple[Span, int]]:
     found: dict[tuple[int, float], tuple[Span, int]] = {}
     for span in spans:
         key = id(span.counts), span.energy_scale
-        found[key] = found.get(key, (span, 0))[0], found.get(key, (span, 0))[1] + 1
+        first, times = found.get(key, (span, 0))
+        found[key] = first, times + 1
     return found.values()
 
 

@@ -8,10 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from accelsim.base.errors import InputError
-
-MOST_PROBLEMS = 20
-"""Wrong rows of a file that one message names."""
+from accelsim.base.errors import InputError, capped
 
 SIZES = (
     *("batch", "M", "N", "K", "rows", "cols", "c_in", "h_in", "w_in", "c_out", "kh", "kw", "stride", "pad"),
@@ -71,8 +68,7 @@ def _header_problems(file: Path, columns: Sequence[str], wanted: Sequence[str]) 
 def raise_for(problems: Sequence[str]) -> None:
     """Raise InputError with the first of the problems and the number of the others, where there are any."""
     if problems:
-        more = [f"... and {len(problems) - MOST_PROBLEMS} more"] if len(problems) > MOST_PROBLEMS else []
-        raise InputError(*problems[:MOST_PROBLEMS], *more)
+        raise InputError(*capped(problems))
 
 
 def finite(text: str) -> float | None:

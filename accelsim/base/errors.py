@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class AccelsimError(Exception):
@@ -43,6 +43,21 @@ class MappingError(InputError):
 
 class LimitError(AccelsimError):
     """A limit that the user asserted does not hold."""
+
+
+MOST_PROBLEMS = 20
+"""Of one kind that one message names."""
+
+
+def capped(problems: Sequence[str], more: str = "... and {} more") -> list[str]:
+    """The first of many problems, and how many others there are."""
+    left = len(problems) - MOST_PROBLEMS
+    return [*problems[:MOST_PROBLEMS], *([more.format(left)] if left > 0 else [])]
+
+
+def shortened(text: str) -> str:
+    """A text, cut where it is long."""
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

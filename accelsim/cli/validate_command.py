@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -181,12 +182,9 @@ def _write(
 ) -> None:
     from accelsim.validation.document import page, to_csv, to_json
 
-    if json_file is not None:
-        options.write(to_json(ran), json_file)
-    if csv_file is not None:
-        options.write(to_csv(ran), csv_file)
-    if docs_file is not None:
-        options.write(page(ran, data), docs_file)
+    for file, write in ((json_file, to_json), (csv_file, to_csv), (docs_file, partial(page, data=data))):
+        if file is not None:
+            options.write(write(ran), file)
 
 
 def _list() -> None:

@@ -93,7 +93,7 @@ class Channels:
         for flow in yielding:
             ((channel, demand),) = flow.demands.items()
             sharers = sum(channel in other.demands for other in yielding)
-            flow.progress = min(Fraction(1), left[channel] / sharers / demand)
+            flow.progress = min(FULL, left[channel] / sharers / demand)
         ends = [math.ceil(flow.remaining / flow.progress) for flow in self.flows if flow.progress > 0]
         if ends:
             self._wake_in(min(ends))

@@ -117,8 +117,6 @@ class ConvFactors(Part):
     """The same on tensor cores."""
     least_tile: Count = 1
     """Results of the smallest thread-block tile that libraries have for convolutions on tensor cores."""
-    store: Fraction01 | None = None
-    """Share of L2's bandwidth at which tensor cores write their results, where it is not that of matrix products."""
     direct_ops: NonNegative = 0.0
     """Turns of an FP32 lane that a multiply-accumulate of a direct convolution takes, its load, address and bounds
     included; 0: none beside the product's own."""

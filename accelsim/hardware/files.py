@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from accelsim.base.errors import ConfigError, nearest
+from accelsim.base.errors import ConfigError, nearest, shortened
 
 Loc = tuple[str | int, ...]
 M = TypeVar("M", bound=BaseModel)
@@ -138,7 +138,7 @@ def show(value: Any) -> str:
     if isinstance(value, Mapping):
         return "a table"
     text = repr(value) if isinstance(value, str | int | float | list | tuple) else f"{value} ({type(value).__name__})"
-    return text if len(text) <= 60 else text[:57] + "..."
+    return shortened(text)
 
 
 def without_unit(got: Any, annotation: Any) -> str:

@@ -80,17 +80,23 @@ def timing(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row.quantity in TIMING] or [*rows]
 
 
+def spread(errors: Sequence[float]) -> dict[str, float]:
+    """Mean and median of absolute errors, and their bias [%]."""
+    return {
+        "mape_pct": fmean(map(abs, errors)),
+        "median_ape_pct": median(map(abs, errors)),
+        "bias_pct": fmean(errors),
+    }
+
+
 def summary(suite: str, rows: Sequence[Row]) -> dict[str, Any]:
     """A suite's errors in a few numbers: all its latency or throughput rows, none left out."""
     counted = timing(rows)
-    errors = [row.error_pct for row in counted]
     worst = max(counted, key=lambda row: abs(row.error_pct))
     return {
         "suite": suite,
         "n": len(counted),
-        "mape_pct": fmean(map(abs, errors)),
-        "median_ape_pct": median(map(abs, errors)),
-        "bias_pct": fmean(errors),
+        **spread([row.error_pct for row in counted]),
         "worst": {
             "name": worst.name,
             "quantity": worst.quantity,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from accelsim.base.errors import WorkloadError, nearest
+from accelsim.base.errors import WorkloadError, nearest, shortened
 from accelsim.workload.files import content
 from accelsim.workload.transformers import Decoder, Encoder
 
@@ -25,12 +25,6 @@ ACTIVATIONS = {
 MAX_SIZE = 2**24
 MAX_LAYERS = 1024
 """The deepest that have been trained have 1,000 (Wang et al., DeepNet, arXiv 2203.00555)."""
-
-
-def shown(value: object) -> str:
-    """A value, cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 @dataclass
@@ -55,14 +49,16 @@ class _Config:
         value = self.keys[name]
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
             most_said = "2^24" if most == MAX_SIZE else str(most)
-            self.problems.append(f"{self.file}: {name}: got {shown(value)}; want a whole number from 1 to {most_said}")
+            self.problems.append(
+                f"{self.file}: {name}: got {shortened(repr(value))}; want a whole number from 1 to {most_said}"
+            )
             return 1
         return value
 
     def flag(self, name: str, default: bool) -> bool:
         value = self.keys.get(name)
         if value is not None and not isinstance(value, bool):
-            self.problems.append(f"{self.file}: {name}: got {shown(value)}; want true or false")
+            self.problems.append(f"{self.file}: {name}: got {shortened(repr(value))}; want true or false")
         return default if value is None else bool(value)
 
     def activation(self, *names: str, default: str) -> str:
@@ -72,7 +68,7 @@ class _Config:
             return ACTIVATIONS[value]
         known = sorted(ACTIVATIONS)
         hint = nearest(value, known) if isinstance(value, str) else ""
-        self.problems.append(f"{self.file}: {name}: got {shown(value)}; want one of {known}{hint}")
+        self.problems.append(f"{self.file}: {name}: got {shortened(repr(value))}; want one of {known}{hint}")
         return "gelu"
 
     @property
@@ -93,7 +89,7 @@ def read_config(path: Path) -> Encoder | Decoder:
     kind = keys.get("model_type") if isinstance(keys, dict) else None
     if not isinstance(kind, str) or kind not in FAMILIES:
         known = ", ".join(sorted(FAMILIES))
-        said = f"model_type: got {shown(kind)}" if kind else "model_type: missing"
+        said = f"model_type: got {shortened(repr(kind))}" if kind else "model_type: missing"
         hint = nearest(kind, FAMILIES) if isinstance(kind, str) else ""
         raise WorkloadError(f"{path}: {said}; want {WANTED} of one of {known}{hint}")
     config = _Config(str(path), keys)

@@ -83,6 +83,12 @@ class Layers:
         """Over the last axis."""
         return self.add(Softmax, name, (x,), x.shape, rows=prod(x.shape[:-1]), cols=x.shape[-1])
 
+    def biased(
+        self, name: str, x: Tensor, width: int, *, shared: str | None = None, role: Role = "activation"
+    ) -> Tensor:
+        """A bias of so many numbers is added; ``shared`` as of ``conv``."""
+        return self.elementwise(f"{name}.bias", "add", x, weight(f"{shared or name}.bias.weight", width), role=role)
+
     def dense(
         self, name: str, x: Tensor, width: int, *, bias: bool = True, role: Role = "activation",
         shared: str | None = None,
@@ -94,7 +100,7 @@ class Layers:
         if not bias:
             return self.add(Matmul, name, operands, shape, role, m=m, k=k, n=width)
         out = self.add(Matmul, name, operands, shape, m=m, k=k, n=width)
-        return self.elementwise(f"{name}.bias", "add", out, weight(f"{shared or name}.bias.weight", width), role=role)
+        return self.biased(name, out, width, shared=shared, role=role)
 
     # --- images -------------------------------------------------------------------------------------------------
 
@@ -122,9 +128,7 @@ class Layers:
             w_in=w_in, c_out=channels, h_out=h_out, w_out=w_out, kh=kh, kw=kw, stride=(stride, stride), pad=edges,
             dilation=(dilation, dilation), groups=groups,
         )  # fmt: skip
-        if not bias:
-            return out
-        return self.elementwise(f"{name}.bias", "add", out, weight(f"{shared or name}.bias.weight", channels))
+        return self.biased(name, out, channels, shared=shared) if bias else out
 
     def conv_transposed(
         self, name: str, x: Tensor, channels: int, kernel: int, factor: int, *, bias: bool = False
@@ -140,7 +144,7 @@ class Layers:
         y = self.add(Matmul, name, (x, table), (batch, taps, *places), m=batch * prod(places), k=depth, n=taps)
         larger = (length * factor if length > 1 else 1 for length in places)
         y = self.add(Move, f"{name}.overlap", (y,), (batch, channels, *larger))
-        return self.elementwise(f"{name}.bias", "add", y, weight(f"{name}.bias.weight", channels)) if bias else y
+        return self.biased(name, y, channels) if bias else y
 
     def batch_norm(self, name: str, x: Tensor) -> Tensor:
         """A scale and a shift for every channel."""

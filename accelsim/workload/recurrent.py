@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from accelsim.workload.layers import Layers, weight
-from accelsim.workload.ops import Elementwise, Matmul, Move, Tensor
+from accelsim.workload.layers import Layers
+from accelsim.workload.ops import Elementwise, Move, Tensor
 
 
 def lstm(net: Layers, name: str, x: Tensor, width: int) -> Tensor:
@@ -21,19 +21,13 @@ def lstm(net: Layers, name: str, x: Tensor, width: int) -> Tensor:
 
 def cell(net: Layers, name: str, gates: Tensor, state: Tensor, layer: str) -> Tensor:
     """One step: gates of the input and of the state before, functions of the four, a new state (Hochreiter 1997)."""
-    width = state.shape[1]
-    y = product(net, f"{name}.recurrent", state, f"{layer}.recurrent", 4 * width)
-    y = net.elementwise(f"{name}.add", "add", y, gates)
-    y = net.elementwise(f"{name}.sigmoid", "sigmoid", y)
-    memory = Tensor(name=f"{layer}.memory", shape=state.shape)
-    memory = net.add(Elementwise, f"{name}.update", (y, memory), state.shape, function="mul")
+    y = net.dense(f"{name}.recurrent", state, 4 * state.shape[1], shared=f"{layer}.recurrent")
+    return gated(net, name, net.elementwise(f"{name}.add", "add", y, gates), state.shape, layer)
+
+
+def gated(net: Layers, name: str, gates: Tensor, shape: tuple[int, ...], layer: str) -> Tensor:
+    """A new state of that shape: functions of the four gates and of the layer's memory."""
+    y = net.elementwise(f"{name}.sigmoid", "sigmoid", gates)
+    memory = Tensor(name=f"{layer}.memory", shape=shape)
+    memory = net.add(Elementwise, f"{name}.update", (y, memory), shape, function="mul")
     return net.elementwise(f"{name}.tanh", "tanh", memory)
-
-
-def product(net: Layers, name: str, x: Tensor, shared: str, width: int, *, bias: bool = True) -> Tensor:
-    """``x W + b`` with weights of that name, which other steps have too."""
-    rows, depth = x.shape
-    y = net.add(
-        Matmul, name, (x, weight(f"{shared}.weight", depth, width)), (rows, width), m=rows, k=depth, n=width
-    )  # fmt: skip
-    return net.elementwise(f"{name}.bias", "add", y, weight(f"{shared}.bias.weight", width)) if bias else y

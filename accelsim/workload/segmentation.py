@@ -22,7 +22,7 @@ FEATURES = (32, 64, 128, 256, 320, 320)
 
 def nnunet(
     name: str, *, channels: int, classes: int, size: tuple[int, ...], features: tuple[int, ...] = FEATURES,
-    act: str = "leaky_relu", parts: str = "", params: Mapping[str, tuple[int, int, int]] | None = None, source: str,
+    act: str = "leaky_relu", parts: str = "", source: str,
 ) -> Callable[[int, Mapping[str, int]], Graph]:  # fmt: skip
     """Return a builder of nnU-Net for patches of ``size`` pixels or voxels.
 
@@ -55,12 +55,11 @@ def _convolved(net: Layers, name: str, x: Tensor, width: int, act: str, *, strid
     return net.elementwise(f"{name}.{act}", act, x)
 
 
-def nnunet_2d(batch: int, params: Mapping[str, int]) -> Graph:
-    """DeepLearningExamples' nnU-Net on slices of 192 x 160 pixels of brains: four pictures in, four labels out."""
-    return nnunet(
-        "nnunet_2d", channels=4, classes=4, size=(192, 160), features=(32, 64, 128, 256, 512, 512),
-        source="Isensee et al., Nature Methods 2021; NVIDIA DeepLearningExamples, nnUNet",
-    )(batch, params)  # fmt: skip
+nnunet_2d = nnunet(
+    "nnunet_2d", channels=4, classes=4, size=(192, 160), features=(32, 64, 128, 256, 512, 512),
+    source="Isensee et al., Nature Methods 2021; NVIDIA DeepLearningExamples, nnUNet",
+)  # fmt: skip
+"""DeepLearningExamples' nnU-Net on slices of 192 x 160 pixels of brains: four pictures in, four labels out."""
 
 
 def unet(name: str, *, channels: int, classes: int, size: int, padded: bool, source: str) -> Callable[

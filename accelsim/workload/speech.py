@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 from accelsim.workload.graph import Graph
 from accelsim.workload.layers import Layers, weight
-from accelsim.workload.ops import Gather, Matmul, Move, Tensor
-from accelsim.workload.recurrent import cell, lstm, product
+from accelsim.workload.ops import Gather, Move, Tensor
+from accelsim.workload.recurrent import cell, lstm
 
 MELS = 80
 HOP = 256
@@ -133,9 +133,7 @@ def rnnt(batch: int, params: Mapping[str, int]) -> Graph:
             said = _predicted(net, f"step{step}", states)
         y = net.elementwise(f"step{step}.joint", "add", said, heard)
         y = net.elementwise(f"step{step}.relu", "relu", y)
-        table = weight("joint.letter.weight", JOINT, LETTERS)
-        shape = (batch, LETTERS)
-        y = net.add(Matmul, f"step{step}.letter", (y, table), shape, m=batch, k=JOINT, n=LETTERS)
+        y = net.dense(f"step{step}.letter", y, LETTERS, bias=False, shared="joint.letter")
         net.elementwise(f"step{step}.bias", "add", y, weight("joint.letter.bias.weight", LETTERS))
     return net.graph("rnnt", params=params, source="MLPerf inference v0.7, rnnt; Graves, arXiv 1211.3711")
 
@@ -146,6 +144,6 @@ def _predicted(net: Layers, name: str, states: list[Tensor]) -> Tensor:
     ids = Tensor(name=f"{name}.character", shape=(net.batch,), dtype="int64")
     x = net.add(Gather, f"{name}.embedding", (weight("embedding.weight", LETTERS - 1, PREDICTED), ids), shape)
     for i in range(2):
-        gates = product(net, f"{name}.input{i}", x, f"predict{i}.input", 4 * PREDICTED)
+        gates = net.dense(f"{name}.input{i}", x, 4 * PREDICTED, shared=f"predict{i}.input")
         x = states[i] = cell(net, f"{name}.{i}", gates, states[i], f"predict{i}")
-    return product(net, f"{name}.said", x, "joint.said", JOINT)
+    return net.dense(f"{name}.said", x, JOINT, shared="joint.said")

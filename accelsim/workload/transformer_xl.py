@@ -111,8 +111,7 @@ class TransformerXL:
                 y = net.dense(f"softmax{i}.project", y, table.shape[1], bias=False)
             shape = (*y.shape[:-1], table.shape[0])
             y = net.add(Matmul, f"softmax{i}", (y, table), shape, m=tokens, k=table.shape[1], n=table.shape[0])
-            bias = weight(f"softmax{i}.bias.weight", table.shape[0])
-            net.softmax(f"softmax{i}.softmax", net.elementwise(f"softmax{i}.bias", "add", y, bias))
+            net.softmax(f"softmax{i}.softmax", net.biased(f"softmax{i}", y, table.shape[0]))
 
 
 TRANSFORMER_XL = (

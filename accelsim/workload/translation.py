@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from accelsim.workload.graph import Graph
 from accelsim.workload.layers import Layers, weight
-from accelsim.workload.ops import Elementwise, Gather, Matmul, Move, Reduction, Tensor
-from accelsim.workload.recurrent import lstm, product
+from accelsim.workload.ops import Gather, Matmul, Move, Reduction, Tensor
+from accelsim.workload.recurrent import gated, lstm
 
 GNMT_PARAMS = {"source": (27, 1, 512), "target": (27, 1, 512), "beam": (1, 1, 64)}
 """Tokens of a sentence and of its translation (54 of both in DeepLearningExamples' newstest2014), beams."""
@@ -51,9 +51,7 @@ def _step(net: Layers, name: str, states: list[Tensor], context: Tensor, keys: T
         if i == 0:
             context = _attention(net, f"{name}.attention", y, keys, values)
         x = net.elementwise(f"{name}.{i}.residual", "add", y, x) if i > 1 else y
-    table = weight("classifier.weight", WIDTH, VOCABULARY)
-    shape = (rows, VOCABULARY)
-    y = net.add(Matmul, f"{name}.classifier", (x, table), shape, m=rows, k=WIDTH, n=VOCABULARY)
+    y = net.dense(f"{name}.classifier", x, VOCABULARY, bias=False, shared="classifier")
     if rows == net.batch:
         net.add(Reduction, f"{name}.best", (y,), (rows,))
         return context
@@ -64,7 +62,7 @@ def _step(net: Layers, name: str, states: list[Tensor], context: Tensor, keys: T
 
 def _attention(net: Layers, name: str, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     rows, length, width = keys.shape
-    query = product(net, f"{name}.query", query, "attention.query", width, bias=False)
+    query = net.dense(f"{name}.query", query, width, bias=False, shared="attention.query")
     y = net.elementwise(f"{name}.add", "add", keys, query)
     y = net.elementwise(f"{name}.tanh", "tanh", y)
     y = net.elementwise(f"{name}.norm", "mul", y, weight("attention.v.weight", width))
@@ -76,8 +74,5 @@ def _cell(net: Layers, name: str, parts: tuple[Tensor, ...], layer: str) -> Tens
     """One step of an LSTM on parts side by side, in one product as TensorFlow's."""
     rows, width = parts[-1].shape
     x = net.add(Move, f"{name}.concat", parts, (rows, sum(part.shape[1] for part in parts)))
-    y = product(net, f"{name}.gates", x, f"{layer}.gates", 4 * width)
-    y = net.elementwise(f"{name}.sigmoid", "sigmoid", y)
-    memory = Tensor(name=f"{layer}.memory", shape=(rows, width))
-    memory = net.add(Elementwise, f"{name}.update", (y, memory), (rows, width), function="mul")
-    return net.elementwise(f"{name}.tanh", "tanh", memory)
+    gates = net.dense(f"{name}.gates", x, 4 * width, shared=f"{layer}.gates")
+    return gated(net, name, gates, (rows, width), layer)

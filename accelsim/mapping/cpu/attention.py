@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from accelsim.mapping.cpu.core import Cpu, Loop, task_of
@@ -10,7 +11,7 @@ from accelsim.mapping.cpu.stream import stream_loop
 from accelsim.mapping.machine import Machine
 from accelsim.mapping.task import Placement, Task
 from accelsim.workload.graph import Graph
-from accelsim.workload.ops import Attention, Conv2d, Matmul
+from accelsim.workload.ops import Attention, Matmul
 from accelsim.workload.transforms import unfuse_attention
 
 
@@ -30,14 +31,10 @@ def map_attention(op: Attention, machine: Machine, placement: Placement) -> Task
             sources=tuple(where.get(tensor.name) for tensor in part.inputs),
             sink=where.get(part.outputs[0].name),
         )
-        if isinstance(part, Matmul | Conv2d):
-            loops.append(product_loop(part, machine, own))
-        else:
-            loops.append(stream_loop(part, machine, own))
-    channel_bytes: dict[str, int] = {}
+        loops.append(product_loop(part, machine, own) if isinstance(part, Matmul) else stream_loop(part, machine, own))
+    channel_bytes: Counter[str] = Counter()
     for loop in loops:
-        for channel, size in loop.channel_bytes.items():
-            channel_bytes[channel] = channel_bytes.get(channel, 0) + size
+        channel_bytes.update(loop.channel_bytes)
     longest = max(loops, key=lambda loop: loop.compute_s)
     return task_of(
         Loop(

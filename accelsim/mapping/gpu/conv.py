@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 from accelsim.base.dtypes import DTYPES, bits
 from accelsim.base.units import BITS_PER_BYTE, ceil_div
@@ -190,14 +189,13 @@ class _Library:
 
     # --- what they have in common ------------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def factors(self) -> GemmFactors:
         """Of products on the unit that multiplies the format."""
         factors = self.gpu.factors
-        if self.unit is not self.gpu.machine.device.core.matrix or factors.tensor is None:
-            return factors.simt
-        store = factors.conv.store
-        return factors.tensor if store is None else factors.tensor.model_copy(update={"store": store})
+        if self.unit is self.gpu.machine.device.core.matrix and factors.tensor is not None:
+            return factors.tensor
+        return factors.simt
 
     @property
     def rate(self) -> float:

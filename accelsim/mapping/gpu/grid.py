@@ -250,11 +250,11 @@ class _Search:
         tiles_m, tiles_n = self._counts
         if self.chosen:
             cores, (cluster_m, cluster_n) = self.gpu.machine.cores, self.chosen.cluster
+            along_m = np.minimum(tiles_m, max(1, cores // cluster_n))
+            along_n = np.minimum(tiles_n, max(1, cores // cluster_m))
+            lines_m = np.minimum(tiles_m, np.maximum(cores / along_n, cluster_m))
+            lines_n = np.minimum(tiles_n, np.maximum(cores / along_m, cluster_n))
             down = tiles_m < tiles_n
-            along_m = np.where(down, np.minimum(tiles_m, max(1, cores // cluster_n)), 0)
-            along_n = np.where(down, 0, np.minimum(tiles_n, max(1, cores // cluster_m)))
-            lines_m = np.minimum(tiles_m, np.maximum(cores / np.maximum(along_n, 1), cluster_m))
-            lines_n = np.minimum(tiles_n, np.maximum(cores / np.maximum(along_m, 1), cluster_n))
             return np.where(down, along_m, lines_m), np.where(down, lines_n, along_n)
         along_n = np.minimum(np.maximum(np.sqrt(self.gpu.machine.cores * m / n), 1), tiles_n)
         along_m = np.minimum(np.maximum(self.gpu.machine.cores / along_n, 1), tiles_m)

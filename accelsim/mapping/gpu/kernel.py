@@ -105,12 +105,13 @@ def task_of(kernel: Kernel, machine: Machine) -> Task:
     """Run a kernel at the clock that its power allows."""
     cores = machine.cores if kernel.cores is None else min(kernel.cores, machine.cores)
     # Cycles of the cores that have blocks, from the kernel's start to its end at its clock.
-    cycles_per_s = kernel.freq_hz * cores if machine.price_pj(CORE_CYCLE) else 0.0
+    cycle_pj = machine.price_pj(CORE_CYCLE)
+    cycles_per_s = kernel.freq_hz * cores if cycle_pj else 0.0
     outcome = clocked(
         machine,
         machine.dynamic_pj(kernel.counts),
         lambda fraction: kernel.time(fraction) * PS_PER_S,
-        cycles_per_s * machine.price_pj(CORE_CYCLE) / PS_PER_S,
+        cycles_per_s * cycle_pj / PS_PER_S,
     )
     counts = kernel.counts
     if cycles_per_s:

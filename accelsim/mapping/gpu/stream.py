@@ -86,12 +86,15 @@ def _(op: Softmax, run: Run = STEADY) -> Rows:
     vector = max(1, VECTOR_BYTES // size)
     threads = 1 << max(5, (max(1, min(op.cols // vector, MOST_THREADS) // 2) - 1).bit_length())
     rounds, rest = divmod(op.cols, vector * threads)
-    loads = rounds + ceil_div(rest, threads)
-    steps = rounds * max(1.0, vector / 4) + ceil_div(rest, threads)
-    times = op.passes + 1
-    row_bytes = op.cols * size
+    single, times = ceil_div(rest, threads), op.passes + 1
     return Rows(
-        op.rows, threads, times * steps, row_bytes=row_bytes, again=times - 2, reductions=2, loads=times * loads
+        op.rows,
+        threads,
+        steps=times * (rounds * max(1.0, vector / 4) + single),
+        row_bytes=op.cols * size,
+        again=op.passes - 1,
+        reductions=2,
+        loads=times * (rounds + single),
     )
 
 

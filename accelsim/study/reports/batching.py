@@ -20,7 +20,7 @@ from accelsim.study.reports.common import (
     grid,
     listed,
     number,
-    once,
+    once_by,
     ran,
     told,
     weight_bytes_per_item,
@@ -30,16 +30,11 @@ KNEE_SHARE = 0.9
 """The knee: the smallest batch that reaches this share of the best throughput."""
 
 
-def _names_once(groups: tuple[Group, ...]) -> tuple[Group, ...]:
-    once(tuple(group.name for group in groups))
-    return groups
-
-
 class Spec(StudySpec):
     """What a study of batching says."""
 
     workloads: Names
-    groups: Annotated[tuple[Group, ...], AfterValidator(_names_once)] = Field(
+    groups: Annotated[tuple[Group, ...], AfterValidator(once_by(lambda group: group.name))] = Field(
         min_length=1, description="a list of [[groups]] with name and devices"
     )
     batches: Batches

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from accelsim.analysis.result import Result
-from accelsim.base.errors import ConfigError
+from accelsim.base.errors import ConfigError, capped
 from accelsim.hardware.device import Device
 from accelsim.hardware.loader import load_device
 from accelsim.hardware.part import DTypeName, Text, whole
@@ -16,17 +16,26 @@ from accelsim.simulation import Options
 from accelsim.study.compare import Entry, Refused, compare
 from accelsim.study.sweep import Point
 
-T = TypeVar("T", str, int, float)
-MOST_REASONS = 20
-"""Why nothing could be run, that one message names."""
+T = TypeVar("T")
+
+
+def once_by(said: Callable[[T], str]) -> Callable[[tuple[T, ...]], tuple[T, ...]]:
+    """A check that no two values are ``said`` alike; it raises ValueError."""
+
+    def check(values: tuple[T, ...]) -> tuple[T, ...]:
+        texts = [said(value) for value in values]
+        twice = [text for text in dict.fromkeys(texts) if texts.count(text) > 1]
+        if twice:
+            raise ValueError(f"want each once; {', '.join(twice)} stands twice")
+        return values
+
+    return check
 
 
 def once(values: tuple[T, ...]) -> tuple[T, ...]:
     """The values, of which none may stand twice. Raises ValueError."""
-    twice = [value for value in dict.fromkeys(values) if values.count(value) > 1]
-    if twice:
-        raise ValueError(f"want each once; {', '.join(map(str, twice))} stands twice")
-    return values
+    check: Callable[[tuple[T, ...]], tuple[T, ...]] = once_by(str)
+    return check(values)
 
 
 Names = Annotated[tuple[Text, ...], AfterValidator(once), Field(min_length=1, description="a list of names")]
@@ -119,8 +128,7 @@ def ran(points: Sequence[Point], nothing: str = "nothing to run") -> tuple[list[
 
 def none_ran(reasons: Sequence[str]) -> ConfigError:
     """The error of a study of which nothing could be run."""
-    more = [f"nothing could be run: {len(reasons) - MOST_REASONS} more reasons"] if len(reasons) > MOST_REASONS else []
-    return ConfigError(*(f"nothing could be run: {reason}" for reason in reasons[:MOST_REASONS]), *more)
+    return ConfigError(*(f"nothing could be run: {reason}" for reason in capped(reasons, "{} more reasons")))
 
 
 def told(refused: Iterable[Refused]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from accelsim.hardware.device import Device, Function, OpKind
 from accelsim.hardware.loader import load_device
 from accelsim.hardware.part import Text
 from accelsim.simulation import Options, simulate
-from accelsim.study.reports.common import Batch, StudySpec, none_ran, number, once
+from accelsim.study.reports.common import Batch, StudySpec, none_ran, number, once, once_by
 from accelsim.workload.library import load_workload
 from accelsim.workload.ops import FUNCTIONS
 
@@ -36,15 +36,13 @@ class Case(BaseModel):
     """Kinds of op (``softmax``) or functions (``gelu``), in the order in which they go."""
 
 
-def _differ(cases: tuple[Case, ...]) -> tuple[Case, ...]:
-    once(tuple(f"{case.workload} on {case.device} at batch {case.batch}" for case in cases))
-    return cases
-
-
 class Spec(StudySpec):
     """What the study says."""
 
-    cases: Annotated[tuple[Case, ...], AfterValidator(_differ)] = Field(min_length=1, description="a list of [[cases]]")
+    cases: Annotated[
+        tuple[Case, ...],
+        AfterValidator(once_by(lambda case: f"{case.workload} on {case.device} at batch {case.batch}")),
+    ] = Field(min_length=1, description="a list of [[cases]]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any
 
 from accelsim.base.csv_rows import SIZES, raise_for
 from accelsim.base.errors import InputError, nearest
 from accelsim.validation.document import SCHEMA
-from accelsim.validation.rows import Row, summary
+from accelsim.validation.rows import Row, spread, summary
 from accelsim.validation.silicon.build import UnmodelledError
 from accelsim.validation.silicon.predict import Prediction, predict
 from accelsim.validation.silicon.rows import Measurement, read_measurements
@@ -144,9 +144,7 @@ def _group(device: str, op: str, dtype: str, members: Sequence[Judged]) -> Group
         op=op,
         dtype=dtype,
         n=len(members),
-        mape_pct=fmean(map(abs, errors)),
-        median_ape_pct=median(map(abs, errors)),
-        bias_pct=fmean(errors),
+        **spread(errors),
         worst_pct=max(errors, key=abs),
         roofline_mape_pct=fmean(abs(one.roofline_error_pct) for one in members),
         power_mape_pct=power_summary(members).get("power_mape_pct"),
@@ -159,12 +157,7 @@ def power_summary(judged: Iterable[Judged]) -> dict[str, float]:
     known = [error for error in errors if error is not None]
     if not known:
         return {}
-    return {
-        "power_rows": len(known),
-        "power_mape_pct": fmean(map(abs, known)),
-        "power_median_ape_pct": median(map(abs, known)),
-        "power_bias_pct": fmean(known),
-    }
+    return {"power_rows": len(known), **{f"power_{name}": value for name, value in spread(known).items()}}
 
 
 def unmodelled(judged: Iterable[Judged]) -> Counter[str]:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from statistics import fmean, median
 from typing import Any
 
 from accelsim.analysis.result import Result
@@ -23,12 +22,12 @@ from accelsim.hardware.family import GpuFactors
 from accelsim.hardware.loader import load_device
 from accelsim.simulation import Options, simulate
 from accelsim.validation.document import SCHEMA
-from accelsim.validation.rows import Row
+from accelsim.validation.rows import Row, spread
 from accelsim.validation.silicon.build import UnmodelledError
 from accelsim.validation.silicon.networks import Network, network_of
 from accelsim.validation.silicon.pages import Pages, read_pages, step_s
 from accelsim.validation.silicon.rows import Check, Measurement, read_measurements
-from accelsim.validation.silicon.run_protocol import RunProtocol, precision_of, run_protocol_of
+from accelsim.validation.silicon.run_protocol import RunProtocol, of_model, precision_of, run_protocol_of
 from accelsim.validation.silicon.systems import device_of_row
 from accelsim.workload.graph import Graph
 from accelsim.workload.library import load_workload
@@ -184,20 +183,15 @@ def _reference(row: Measurement, protocol: RunProtocol) -> tuple[str, float]:
 def _batch(row: Measurement, protocol: RunProtocol) -> int:
     if row.text("batch"):
         return row.whole("batch")
-    for key, batch in protocol.batch_of.items():
-        if key in row.text("model"):
-            return batch
-    if protocol.batch is None:
+    found = of_model(protocol.batch_of, row) or protocol.batch
+    if found is None:
         raise UnmodelledError("the batch is not said")
-    return protocol.batch
+    return found
 
 
 def _instances(row: Measurement, protocol: RunProtocol, cores: int) -> int:
     """Copies of the network that share the cores, each with a batch of its own: together one batch, spread over all."""
-    for key, each in protocol.instance_cores.items():
-        if key in row.text("model"):
-            return max(1, cores // each)
-    return 1
+    return max(1, cores // (of_model(protocol.instance_cores, row) or cores))
 
 
 def _consistent(row: Measurement, protocol: RunProtocol, items: float) -> bool:
@@ -282,10 +276,10 @@ class Group:
     run: int
     judged: int
     """Of those that ran, rows that are not the software's doing."""
-    median_ape_pct: float | None
-    mape_pct: float | None
-    bias_pct: float | None
-    worst_pct: float | None
+    median_ape_pct: float | None = None
+    mape_pct: float | None = None
+    bias_pct: float | None = None
+    worst_pct: float | None = None
 
     @property
     def coverage_pct(self) -> float:
@@ -313,10 +307,7 @@ def _group(name: str, members: Sequence[Judged]) -> Group:
         rows=len(members),
         run=len(run),
         judged=len(errors),
-        median_ape_pct=median(map(abs, errors)) if errors else None,
-        mape_pct=fmean(map(abs, errors)) if errors else None,
-        bias_pct=fmean(errors) if errors else None,
-        worst_pct=max(errors, key=abs) if errors else None,
+        **(spread(errors) | {"worst_pct": max(errors, key=abs)} if errors else {}),
     )
 
 
@@ -336,11 +327,7 @@ def to_json(judged: Sequence[Judged]) -> str:
         "unmodelled": len(judged) - len(rows),
     }
     if errors:
-        suite |= {
-            "mape_pct": fmean(map(abs, errors)),
-            "median_ape_pct": median(map(abs, errors)),
-            "bias_pct": fmean(errors),
-        }
+        suite |= spread(errors)
     plain = {
         "schema": SCHEMA,
         "suites": [suite],

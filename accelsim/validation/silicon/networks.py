@@ -48,35 +48,46 @@ TOKENS, SPREAD = 27, 1.27
 """Of a sentence of newstest2014 in the mean, and the spread of their roots. Read off DeepLearningExamples' GNMT: tokens
 over sentences a second are 54, both languages counted; and at batch 1, where time goes with the tokens, 90 % of the
 latencies are below 1.80 of the median, 95 % below 2.03, all below 2.97."""
-_SQUARE = r"(?:{0}\D+{0}\b.*|)"
+
+
+def _vitis(names: str, workload: str, side: int) -> _Rule:
+    """Of release 3.5 of Vitis AI's model zoo, for square pictures."""
+    return _Rule(rf"(?:{names})_3\.5", workload, _square(side))
+
+
+def _square(side: int) -> str:
+    """Spellings of the size of square pictures, which may be left out."""
+    return rf"(?:{side}\D+{side}\b.*|)"
+
 
 _RULES = (
     _Rule(r"mlperf:resnet(50)?", "resnet50"),
-    _Rule(r"(pt|tf_mlperf)_resnet50_3\.5", "resnet50", _SQUARE.format(224)),
-    _Rule(r"tf2_resnet50_3\.5", "resnet50_v1", _SQUARE.format(224)),
+    _vitis(r"(pt|tf_mlperf)_resnet50", "resnet50", 224),
+    _vitis(r"tf2_resnet50", "resnet50_v1", 224),
     _Rule(r".*/(resnet50v1\.5|rn50v1\.5)", "resnet50"),
     _Rule(r"resnet152", "resnet152"),
-    *(_Rule(rf"tf_resnetv1-{depth}_3\.5", f"resnet{depth}_slim", _SQUARE.format(224)) for depth in (50, 101, 152)),
-    _Rule(r"pt_vehicle-(color|make|type)-classification_3\.5", "resnet18", _SQUARE.format(224)),
-    _Rule(r"tf_inceptionv1_3\.5", "inception_v1", _SQUARE.format(224)),
-    _Rule(r"tf_inceptionv4_3\.5", "inception_v4", _SQUARE.format(299)),
-    _Rule(r"tf_vgg19_3\.5", "onnx:vgg19", _SQUARE.format(224)),
-    _Rule(r"tf_efficientnet-edgetpu-s_3\.5", "efficientnet_edgetpu_s", _SQUARE.format(224)),
-    _Rule(r"tf_efficientnet-edgetpu-m_3\.5", "efficientnet_edgetpu_m", _SQUARE.format(240)),
-    _Rule(r"tf2_efficientnet-lite_3\.5", "efficientnet_lite0", _SQUARE.format(224)),
+    *(_vitis(f"tf_resnetv1-{depth}", f"resnet{depth}_slim", 224) for depth in (50, 101, 152)),
+    _vitis(r"pt_vehicle-(color|make|type)-classification", "resnet18", 224),
+    _vitis(r"tf_inceptionv1", "inception_v1", 224),
+    _vitis(r"tf_inceptionv4", "inception_v4", 299),
+    _vitis(r"tf_vgg19", "onnx:vgg19", 224),
+    _vitis(r"tf_efficientnet-edgetpu-s", "efficientnet_edgetpu_s", 224),
+    _vitis(r"tf_efficientnet-edgetpu-m", "efficientnet_edgetpu_m", 240),
+    _vitis(r"tf2_efficientnet-lite", "efficientnet_lite0", 224),
     _Rule(r"tf_superpoint_3\.5", "superpoint", r"480\*640.*"),
     *(_Rule(rf"mlperf:efficientnet-(fp32|int8)-lite{i}", f"efficientnet_lite{i}") for i in (0, 3, 4)),
     _Rule(r".*/efficientnet_v2", "efficientnet_v2_s", r".*384x384"),
     _Rule(r".*/resnext101-32x4d", "resnext101_32x4d"),
     _Rule(r".*/se-resnext101-32x4d", "se_resnext101_32x4d"),
-    _Rule(r"tf_resnetv2-50_3\.5", "resnet50_v2", _SQUARE.format(299)),
-    _Rule(r"tf_resnetv2-101_3\.5", "resnet101_v2", _SQUARE.format(299)),
-    _Rule(r"tf_resnetv2-152_3\.5", "resnet152_v2", _SQUARE.format(299)),
-    _Rule(r"pt_squeezenet_3\.5", "onnx:squeezenet", _SQUARE.format(224)),
-    _Rule(r"tf2_yolov3_3\.5", "yolov3", _SQUARE.format(416)),
-    _Rule(r"vgg16|tf_vgg16_3\.5", "vgg16", _SQUARE.format(224)),
-    _Rule(r"(pt|tf|tf2)_inceptionv3_3\.5", "inception_v3", _SQUARE.format(299)),
-    _Rule(r"tf2?_mobilenetv1(-1\.0)?_3\.5", "mobilenet_v1", _SQUARE.format(224)),
+    _vitis(r"tf_resnetv2-50", "resnet50_v2", 299),
+    _vitis(r"tf_resnetv2-101", "resnet101_v2", 299),
+    _vitis(r"tf_resnetv2-152", "resnet152_v2", 299),
+    _vitis(r"pt_squeezenet", "onnx:squeezenet", 224),
+    _vitis(r"tf2_yolov3", "yolov3", 416),
+    _Rule(r"vgg16", "vgg16", _square(224)),
+    _vitis(r"tf_vgg16", "vgg16", 224),
+    _vitis(r"(pt|tf|tf2)_inceptionv3", "inception_v3", 299),
+    _vitis(r"tf2?_mobilenetv1(-1\.0)?", "mobilenet_v1", 224),
     _Rule(r"mobilenetv2 int8 \(keras\)", "mobilenet_v2"),
     _Rule(r"mlperf:ssd-(resnet34|large)", "ssd_resnet34"),
     _Rule(r"mlperf:ssd-mobilenet(-v1-non-quantized-mlperf)?", "ssd_mobilenet_v1"),
@@ -89,7 +100,7 @@ _RULES = (
     _Rule(r"mlperf:dlrm-99(\.9)?", "dlrm"),
     _Rule(r"mlperf:dlrm-v2-99(\.9)?", "dlrm_v2"),
     _Rule(r"tensorflow2/detection/efficientdet|pytorch/detection/efficientdet", "efficientdet_d0"),
-    _Rule(r"tf_ssdmobilenetv1_3\.5", "ssd_mobilenet_v1", _SQUARE.format(300)),
+    _vitis(r"tf_ssdmobilenetv1", "ssd_mobilenet_v1", 300),
     _Rule(r"(pytorch|tensorflow2)/segmentation/nnunet", "nnunet_2d", r"\D*192x160\D*"),
     _Rule(r"(pytorch|tensorflow2)/segmentation/nnunet", "nnunet_3d", r"\D*128x128x128\D*"),
     _Rule(r"tensorflow/segmentation/unet_medical", "unet_medical", r".*572x572x1"),
@@ -148,6 +159,12 @@ def _whole(digits: str) -> int:
     return int(digits[:LONGEST])
 
 
+def _first(text: str, default: int) -> int:
+    """The first whole number of a text."""
+    found = re.search(r"[0-9]+", text)
+    return _whole(found[0]) if found else default
+
+
 def network_of(model: str, size: str, notes: str, source: str = "", *, batch: int = 1, unit: str = "") -> Network:
     """The workload that a name means, with the length of its sequences.
 
@@ -178,8 +195,7 @@ def network_of(model: str, size: str, notes: str, source: str = "", *, batch: in
             continue
         if not rule.sequence:
             return Network(rule.workload, counted=rule.counted)
-        length = re.search(r"[0-9]+", size)
-        return Network(rule.workload, (("seq_len", _whole(length[0]) if length else rule.sequence),))
+        return Network(rule.workload, (("seq_len", _first(size, rule.sequence)),))
     if unfit:
         raise UnmodelledError(f"network {model} with inputs of {size.strip()}")
     return _pruned(model, size, notes)
@@ -237,10 +253,9 @@ def _special(name: str, size: str, notes: str) -> Network | None:
         large = re.search(r"model=(base|large)", notes.lower())
         if large is None and "squad" not in notes.lower():
             raise UnmodelledError("BERT of a size that is not said")
-        length = re.search(r"[0-9]+", size)
         # DeepLearningExamples' fine-tuning on SQuAD without another word is BERT large (its README).
         workload = f"bert_{large[1]}" if large else "bert_large"
-        return Network(workload, (("seq_len", _whole(length[0]) if length else 384),))
+        return Network(workload, (("seq_len", _first(size, 384)),))
     if re.fullmatch(r".*/efficientnet(_v1)?", name):
         found = re.search(r"(widese-)?(v1-)?b([04])\b", notes.lower())
         if found is None:
@@ -268,8 +283,7 @@ def _special(name: str, size: str, notes: str) -> Network | None:
         return Network(f"mobilenet_{mobile[1]}", (("size", _whole(mobile[3])), ("width_percent", percent)))
     yolo = re.fullmatch(r"yolo v4|tf_yolov4-([0-9]+)_3\.5", name)
     if yolo:
-        given = re.search(r"[0-9]+", size)
-        pixels = (("size", _whole(yolo[1] or (given[0] if given else "416"))),)
+        pixels = (("size", _whole(yolo[1]) if yolo[1] else _first(size, 416)),)
         # Vitis AI's has leaky ReLU in the place of Mish, which the DPU lacks.
         return Network("yolov4", (*pixels, ("mish", 0)) if yolo[1] else pixels)
     return None

@@ -5,8 +5,9 @@ The files are ``hwconfigs/run_protocols/*.toml``; a protocol belongs to a source
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field
 
@@ -18,6 +19,7 @@ from accelsim.validation.silicon.build import UnmodelledError
 from accelsim.validation.silicon.pages import heading, words
 from accelsim.validation.silicon.rows import Measurement
 
+V = TypeVar("V")
 Texts = Annotated[tuple[Text, ...], Field(description="a list of texts")]
 
 
@@ -160,12 +162,15 @@ def precision_of(row: Measurement, protocol: RunProtocol) -> str:
     said = _said(row)
     if said:
         return protocol.casts.get(said, said)
-    for key, dtype in protocol.precision_of.items():
-        if key in row.text("model"):
-            return dtype
-    if protocol.precision is None:
+    found = of_model(protocol.precision_of, row) or protocol.precision
+    if found is None:
         raise UnmodelledError("the format is not said")
-    return protocol.precision
+    return found
+
+
+def of_model(by_model: Mapping[str, V], row: Measurement) -> V | None:
+    """What a table says of networks whose ``model`` contains its key; None where it says nothing of the row's."""
+    return next((value for key, value in by_model.items() if key in row.text("model")), None)
 
 
 def _said(row: Measurement) -> str:

@@ -84,12 +84,9 @@ SUITE = Suite(
     title="one GPT-3 layer on 4 A100",
     about=(
         "The ops of one GPT-3 layer (width 12288, 96 heads) on one of four A100-SXM4-80GB with tensor parallelism 4, "
-        "batch "
-        "8: prefill of 2048 tokens and one token at a context of 3072, under the protocol of LLMCompass' kernels, on "
-        "whose "
-        "rows of `ops.csv` (not on these) it was fitted. All-reduces are left out: links between devices are not "
-        "modelled. "
-        "LLMCompass' own errors are 11 and 12 %."
+        "batch 8: prefill of 2048 tokens and one token at a context of 3072, under the protocol of LLMCompass' "
+        "kernels, on whose rows of `ops.csv` (not on these) it was fitted. All-reduces are left out: links between "
+        "devices are not modelled. LLMCompass' own errors are 11 and 12 %."
     ),
     rows=rows,
     needs=(FILE,),

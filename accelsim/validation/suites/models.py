@@ -41,9 +41,8 @@ SUITE = Suite(
     about=(
         "Throughput and latency of whole networks that others measured (MLPerf, DeepLearningExamples, AWS Neuron, "
         "Vitis-AI, NeuSight ...), each run as its source ran it. `accelsim validate models` prints errors by device, "
-        "how "
-        "many of its rows could be run, and why the others could not. Rows in which the software, not the device, was "
-        "measured (queues of a server, eager frameworks at small batches) stay, apart from the errors."
+        "how many of its rows could be run, and why the others could not. Rows in which the software, not the device, "
+        "was measured (queues of a server, eager frameworks at small batches) stay, apart from the errors."
     ),
     rows=rows,
     more=more,

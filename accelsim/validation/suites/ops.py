@@ -30,11 +30,10 @@ def more(data: Path | None) -> Iterable[str]:
     judged = _judged(data / FILE)
     said = overall(judged)
     yield (
-        f"{said['n']} of {said['rows']} rows: mean error {said['mape_pct']:.1f} %, median {said['median_ape_pct']:.1f} "
-        "%, "
-        f"bias {said['bias_pct']:+.1f} %; a plain roofline is {said['roofline_mape_pct']:.1f} % off. These are all "
-        "rows, those "
-        "that factors were fitted on and those that they were not; the families' files say both."
+        f"{said['n']} of {said['rows']} rows: mean error {said['mape_pct']:.1f} %, "
+        f"median {said['median_ape_pct']:.1f} %, bias {said['bias_pct']:+.1f} %; "
+        f"a plain roofline is {said['roofline_mape_pct']:.1f} % off. These are all rows, those that factors were "
+        "fitted on and those that they were not; the families' files say both."
     )
     yield ""
     yield from markdown_table([cells(group) for group in groups(judged)], ("device", "op", "format"))
